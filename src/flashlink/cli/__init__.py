@@ -1,0 +1,72 @@
+"""One command, ``flashlink``; one module a sub-command, imported only when it is called, so that start-up stays quick."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from flashlink import __version__
+from flashlink.errors import FlashlinkError
+
+#: Sub-command to the line that ``flashlink --help`` shows; its module of the same name holds ``command``.
+COMMANDS = {
+    "run": "Run the main job: a flash simulation, offloaded, ending with a report.",
+    "plugin": "Serve interLink's plugin routes for a site.",
+    "submit": "Send a pod to an interLink plugin.",
+    "status": "Show pods that were submitted from here.",
+    "logs": "Print what a container wrote.",
+    "delete": "End and forget a pod.",
+    "script": "Print the job script that a pod would become.",
+    "generate": "Generate collisions with Pythia 8.",
+    "reference": "Simulate and reconstruct particles in the detailed reference detector.",
+    "parameterize": "Derive the flash simulation's tables from a reference sample.",
+    "simulate": "Turn generated particles into reconstructed ones by the flash simulation.",
+    "analyse": "Reconstruct J/psi and B+ candidates.",
+    "report": "Write the report of a run as one HTML page.",
+}
+
+
+class Commands(click.Group):
+    """The group of `COMMANDS`, each imported when it is first needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All sub-commands, in the order of the way of a run."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of the sub-command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"flashlink.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list without importing any sub-command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="flashlink")
+def flashlink() -> None:
+    """Offload the steps of a Flash Simulation, as Kubernetes pods, to HTCondor, Slurm or this machine."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``flashlink``; the exit status is 0, 1 (it went wrong), 2 (asked wrongly) or 130 (interrupted).
+
+    A sub-command may itself raise ``SystemExit``, as ``submit --wait`` does with the pod's exit code.
+    """
+    try:
+        result = flashlink.main(args=arguments, prog_name="flashlink", standalone_mode=False)
+    except click.ClickException as error:
+        print(f"flashlink: {error.format_message()}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except FlashlinkError as error:
+        print(f"flashlink: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,89 @@
+"""Pod and site make a `JobPlan`: everything decided, nothing of the shell yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from flashlink.pods.pod import EmptyDir, Files, Pod, Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A path of the worker seen in a container.
+
+    Attributes:
+        source: Absolute path on the worker; a `Files` or `EmptyDir` volume lies under the pod's own folder.
+        target: Absolute path in the container.
+        read_only: The container may not write.
+    """
+
+    source: PurePosixPath
+    target: PurePosixPath
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One container, ready to run.
+
+    Attributes:
+        name: Of the container.
+        argv: The command line inside, or None to run the image's own entry point with `args`.
+        args: Arguments for the image's own entry point, when `argv` is None; empty leaves its CMD.
+        image: What the container runtime gets: a path or a reference with transport; "" for a host process.
+        env: Name to value, exactly as the process shall see them.
+        working_dir: Absolute path, or "".
+        binds: In mount order: parents before children.
+        gpu: "", "nvidia" or "amd".
+    """
+
+    name: str
+    argv: tuple[str, ...] | None
+    args: tuple[str, ...]
+    image: str
+    env: tuple[tuple[str, str], ...]
+    working_dir: str
+    binds: tuple[Bind, ...]
+    gpu: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """A job, completely decided: the same pod and site always give the same plan.
+
+    Attributes:
+        uid: The pod's uid.
+        name: The pod's name.
+        folder: The pod's private folder on the worker (see docs/decisions on its layout).
+        runtime: "apptainer", "singularity" or "host".
+        executable: Of the container runtime.
+        runtime_options: Further options for it.
+        init_steps: One after the other, each to succeed.
+        steps: Side by side.
+        scratch: Volumes to make as empty folders.
+        files: Volumes to fill with given files.
+        restart_policy: "Never", "OnFailure" or "Always".
+        deadline: Seconds after which the job ends itself, 0 for none.
+        grace: Seconds between SIGTERM and SIGKILL.
+        resources: What the job asks the batch system for, the site's defaults filled in.
+        path: Folders before PATH of host processes.
+        job_script: interLink's ``jobScript``: run in place of the containers when not empty.
+    """
+
+    uid: str
+    name: str
+    folder: PurePosixPath
+    runtime: str
+    executable: str
+    runtime_options: tuple[str, ...]
+    init_steps: tuple[Step, ...]
+    steps: tuple[Step, ...]
+    scratch: tuple[EmptyDir, ...] = ()
+    files: tuple[Files, ...] = ()
+    restart_policy: str = "Never"
+    deadline: int = 0
+    grace: int = 30
+    resources: Resources = field(default_factory=Resources)
+    path: tuple[str, ...] = ()
+    job_script: str = ""

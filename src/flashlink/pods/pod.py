@@ -1,0 +1,211 @@
+"""The pod as flashlink understands it: everything resolved, checked and typed; nothing of Kubernetes' optionality left.
+
+`flashlink.pods.parse` makes a `Pod` from what interLink sends; `flashlink.jobscript` turns it into a job. Every value
+in here comes from a pod's author and is hostile until quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one container, or a whole pod, asks for; 0 means "not said".
+
+    Attributes:
+        cpu: Cores; fractions are meaningful (``500m`` is 0.5).
+        memory: Bytes.
+        ephemeral_storage: Bytes of scratch disk.
+        gpu: Whole devices, of the vendor in `gpu_vendor`.
+        gpu_vendor: ``"nvidia"``, ``"amd"`` or ``""``.
+    """
+
+    cpu: float = 0.0
+    memory: int = 0
+    ephemeral_storage: int = 0
+    gpu: int = 0
+    gpu_vendor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One ``volumeMounts`` entry of a container.
+
+    Attributes:
+        volume: Name of a volume of the pod.
+        path: Absolute path in the container.
+        sub_path: Path inside the volume that is mounted in place of its root; "" for the root. Never leaves the volume.
+        read_only: The container may not write.
+    """
+
+    volume: str
+    path: str
+    sub_path: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container, with ``$(VAR)`` already expanded in `command` and `args` and in the values of `env`.
+
+    Attributes:
+        name: DNS label, unique in the pod (init containers included), so safe in a path.
+        image: Image reference as written in the manifest.
+        command: Replaces the image's ENTRYPOINT; None leaves it.
+        args: Replaces the image's CMD; None leaves it.
+        env: Name to value in the order of the manifest; the last of equal names has won.
+        working_dir: Absolute path, or "" for the image's own.
+        mounts: Volume mounts in manifest order.
+        requests: ``resources.requests``; where only limits are given they count as requests, as in Kubernetes.
+        limits: ``resources.limits``.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str = ""
+    mounts: tuple[Mount, ...] = ()
+    requests: Resources = Resources()
+    limits: Resources = Resources()
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a config map, secret or projected volume.
+
+    Attributes:
+        path: Relative to the volume's root; may hold ``/``; no ``..``, never absolute.
+        content: The bytes, exactly.
+        mode: Permission bits, 0 to 0o777.
+    """
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyDir:
+    """A scratch folder that all containers of the pod share and that ends with it."""
+
+    name: str
+    in_memory: bool = False
+    size_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A volume of given files: config map, secret, projected or downward API. Read-only for containers.
+
+    Attributes:
+        secret: True if the content must not be shown (``flashlink script`` masks it).
+    """
+
+    name: str
+    files: tuple[File, ...]
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostPath:
+    """A path of the worker; the site says which are allowed.
+
+    Attributes:
+        type: Kubernetes' hostPath type: "", "Directory", "DirectoryOrCreate", "File", "FileOrCreate".
+    """
+
+    name: str
+    path: str
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A persistent volume claim; the site says what, if anything, stands behind the name."""
+
+    name: str
+    claim: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cvmfs:
+    """A CVMFS repository, by the annotation ``cvmfs.vk.io/<volume>``."""
+
+    name: str
+    repository: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fuse:
+    """A FUSE file system mounted by the pod's own script, by the annotation ``fuse.vk.io/<volume>``."""
+
+    name: str
+    script: str
+
+
+Volume = EmptyDir | Files | HostPath | Claim | Cvmfs | Fuse
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A whole pod, ready to be planned.
+
+    Attributes:
+        uid: The pod's uid: hexadecimal digits, letters and dashes only, so safe in a path.
+        name: DNS subdomain.
+        namespace: DNS label.
+        init_containers: In the order in which they must run.
+        containers: Run side by side. Containers that interLink did not offload
+            (``interlink.eu/disable-offload-containers``) are not in here but in `not_offloaded`.
+        volumes: By name; each volume that a mount names is there.
+        annotations: All of the pod's annotations.
+        labels: All of the pod's labels.
+        restart_policy: "Never", "OnFailure" or "Always".
+        deadline: ``activeDeadlineSeconds``, or None.
+        grace: ``terminationGracePeriodSeconds``, 30 if not given.
+        job_script: interLink's ``jobScript``: run in place of a generated one when not empty.
+        job_config: interLink's ``jobConfig`` as sent.
+        not_offloaded: Names of containers that run in the cluster, not here.
+    """
+
+    uid: str
+    name: str
+    namespace: str
+    containers: tuple[Container, ...]
+    init_containers: tuple[Container, ...] = ()
+    volumes: Mapping[str, Volume] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    restart_policy: str = "Always"
+    deadline: int | None = None
+    grace: int = 30
+    job_script: str = ""
+    job_config: Mapping[str, object] = field(default_factory=dict)
+    not_offloaded: tuple[str, ...] = ()
+
+    @property
+    def resources(self) -> Resources:
+        """What the pod asks for: the sum over containers, or the largest init container where that is more."""
+        both = (_total(self.containers), *(container.requests for container in self.init_containers))
+        return Resources(
+            cpu=max(item.cpu for item in both),
+            memory=max(item.memory for item in both),
+            ephemeral_storage=max(item.ephemeral_storage for item in both),
+            gpu=max(item.gpu for item in both),
+            gpu_vendor=next((item.gpu_vendor for item in both if item.gpu), ""),
+        )
+
+
+def _total(containers: tuple[Container, ...]) -> Resources:
+    asked = [container.requests for container in containers]
+    return Resources(
+        cpu=sum(item.cpu for item in asked),
+        memory=sum(item.memory for item in asked),
+        ephemeral_storage=sum(item.ephemeral_storage for item in asked),
+        gpu=sum(item.gpu for item in asked),
+        gpu_vendor=next((item.gpu_vendor for item in asked if item.gpu), ""),
+    )

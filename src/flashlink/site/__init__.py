@@ -1,0 +1,1 @@
+"""What a site is: its batch system, container runtime, images, volumes and limits."""

@@ -1,0 +1,115 @@
+"""A site, as one TOML or YAML file says it: its batch system, how containers run, what volumes it grants.
+
+Every key has a default that is safe on a machine of one's own, so ``flashlink plugin`` runs without a file. The classes are
+the schema: `flashlink.site.load` reads a file into them and names the key of whatever is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+
+
+class Batch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The batch system that runs the jobs.
+
+    Attributes:
+        system: Name of a ``flashlink.batch`` entry point.
+        poll_seconds: Time between two sweeps over all jobs.
+        cpus: Cores that the local system may fill; 0 means all of the machine's.
+        memory: Memory that the local system may fill, as a Kubernetes quantity; "" means all of the machine's.
+        pods: Most pods that the node offers.
+        options: What else the system's own page in docs/ lists.
+    """
+
+    system: str = "local"
+    poll_seconds: Positive = 0.5
+    cpus: Annotated[int, msgspec.Meta(ge=0)] = 0
+    memory: str = ""
+    pods: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    options: dict[str, Any] = {}
+
+
+class Containers(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How containers run on the workers.
+
+    Attributes:
+        runtime: "apptainer" and "singularity" run images. "host" runs the command as a process of the worker, without an
+            image: only the local batch system takes it. "auto", also for the local system alone, takes Apptainer or
+            Singularity where the machine has one, else "host".
+        executable: Path or name of Apptainer on the worker; "" looks for the runtime's name on PATH.
+        options: Further options of ``apptainer exec`` for each container.
+        path: Folders put before PATH of host processes.
+    """
+
+    runtime: Literal["auto", "apptainer", "singularity", "host"] = "auto"
+    executable: str = ""
+    options: list[str] = []
+    path: list[str] = []
+
+
+class Images(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where image references lead.
+
+    Attributes:
+        folders: Absolute folders from which SIF files and unpacked images may be named by path.
+        aliases: Reference as pods write it to what Apptainer shall run in its place (a SIF path, another reference).
+        prefix: Put before references that name no transport; Docker's by default.
+    """
+
+    folders: list[str] = []
+    aliases: dict[str, str] = {}
+    prefix: str = "docker://"
+
+
+class Volumes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What of the worker pods may mount.
+
+    Attributes:
+        host_paths: Folders under which hostPath volumes may point; none by default.
+        claims: Persistent volume claim to the folder of the worker that stands for it.
+        cvmfs: Folder under which CVMFS repositories are mounted on the workers; "" where there is none.
+    """
+
+    host_paths: list[str] = []
+    claims: dict[str, str] = {}
+    cvmfs: str = ""
+
+
+class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What a pod gets when it does not say, and at most.
+
+    Attributes:
+        cpu: Default cores.
+        memory: Default memory, a Kubernetes quantity.
+        walltime_seconds: Default and longest wall time; 0 is the batch system's own.
+    """
+
+    cpu: Positive = 1.0
+    memory: str = "1Gi"
+    walltime_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A site and the plugin that serves it.
+
+    Attributes:
+        name: Shown in logs, metrics and the workflow's report.
+        listen: ``HOST:PORT`` or ``unix:PATH``; interLink has no authentication, so never a public address.
+        state: Folder of the plugin's books (0700).
+        work: Folder on the workers, one private folder a pod below it; "" puts it into `state`.
+    """
+
+    name: Name = "local"
+    listen: str = "127.0.0.1:4000"
+    state: str = ""
+    work: str = ""
+    batch: Batch = Batch()
+    containers: Containers = Containers()
+    images: Images = Images()
+    volumes: Volumes = Volumes()
+    limits: Limits = Limits()
