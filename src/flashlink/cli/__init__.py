@@ -24,6 +24,7 @@ COMMANDS = {
     "parameterize": "Derive the flash simulation's tables from a reference sample.",
     "simulate": "Turn generated particles into reconstructed ones by the flash simulation.",
     "analyse": "Reconstruct J/psi and B+ candidates.",
+    "convert": "Join samples and write them as Parquet or ROOT.",
     "report": "Write the report of a run as one HTML page.",
 }
 
