@@ -1,7 +1,7 @@
 """interLink's wire objects, with the capitalisation that interLink uses.
 
-Only what flashlink itself writes or reads field by field is typed; Kubernetes objects inside travel as plain mappings and are
-checked by `flashlink.pods.parse`. Source: interLink 0.3 to 0.6.2, ``pkg/interlink/types.go``.
+Only what flashlink itself writes or reads field by field is typed; Kubernetes objects inside travel as plain mappings
+and are checked by `flashlink.pods.parse`. Source: interLink 0.3 to 0.6.2, ``pkg/interlink/types.go``.
 """
 
 from __future__ import annotations
@@ -96,11 +96,14 @@ class NodeResources(msgspec.Struct):
     accelerators: list[Accelerator] = []
 
 
-class Ping(msgspec.Struct):
-    """Answer to a status call with an empty list; leaving `taints` out keeps the node's own."""
+class Ping(msgspec.Struct, omit_defaults=True):
+    """Answer to a status call with an empty list; leaving `taints` out keeps the node's own.
+
+    flashlink always tells `resources`; plugins of interLink before 0.6.2 do not.
+    """
 
     status: str
-    resources: NodeResources
+    resources: NodeResources | None = None
 
 
 class LogOptions(msgspec.Struct):
