@@ -22,7 +22,8 @@ class Value:
 
     Args:
         raw: As decoded from JSON or YAML.
-        place: What leads to it, as ``spec.containers[0].env``.
+        place: What leads to it, as ``spec.containers[0].env``; for the root of a document what precedes the keys, as
+            ``"pod.yaml: "``.
     """
 
     raw: Any
@@ -30,7 +31,8 @@ class Value:
 
     def __getitem__(self, key: str) -> Value:
         """The field `key` of this object; a missing field is a null value with a place."""
-        return Value(self.mapping().get(key), f"{self.place}.{key}" if self.place else key)
+        joint = "" if not self.place or self.place.endswith(" ") else "."
+        return Value(self.mapping().get(key), f"{self.place}{joint}{key}")
 
     def __bool__(self) -> bool:
         """False for what Kubernetes takes as not set: null, "", 0, false, empty lists and objects."""
@@ -43,9 +45,14 @@ class Value:
 
     def wrong(self, expected: str, advice: str = "") -> RequestError:
         """The error that this value is not `expected`."""
+        place = self.place.removesuffix(": ")
         if self.raw is None:
-            return RequestError(f"{self.place}: missing; expected {expected}" + (f"; {advice}" if advice else ""))
-        return wrong(self.place, self.raw, expected, advice)
+            return RequestError(f"{place}: missing; expected {expected}" + (f"; {advice}" if advice else ""))
+        return wrong(place, self.raw, expected, advice)
+
+    def refuse(self, why: str) -> RequestError:
+        """The error that this field, whatever its value, cannot be; `why` says the reason and what to do."""
+        return RequestError(f"{self.place.removesuffix(': ')}: {why}")
 
     def mapping(self) -> Mapping[str, Any]:
         """The object itself; empty if it is null."""
