@@ -1,0 +1,65 @@
+"""Acceptance, efficiency and track category, as one choice among four outcomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flashlink.flashsim.parameterizations.condition import SPECIES, Condition, Floats
+from flashlink.flashsim.parameterizations.grid import Cells, Grid, count, shrink
+from flashlink.flashsim.samples import DOWNSTREAM, LONG, UPSTREAM
+
+#: The outcomes, in the order of the tables; 0 is "not reconstructed".
+OUTCOMES = np.array([0, LONG, UPSTREAM, DOWNSTREAM], dtype=np.int8)
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """Probability of each outcome by species, origin, momentum and pseudorapidity.
+
+    Attributes:
+        cumulative: Cumulative probabilities of all `OUTCOMES` but the last, shape (species, origin, log_p, eta, 3).
+        trained: Training particles in each cell, shape (species, log_p, eta).
+    """
+
+    cumulative: Floats
+    trained: npt.NDArray[np.int32]
+
+    @classmethod
+    def fit(cls, condition: Condition, grid: Grid, category: npt.NDArray[np.int8]) -> Efficiency:
+        """Count outcomes in cells.
+
+        Args:
+            condition: The generated particles.
+            grid: The cells.
+            category: The category of each particle, 0 where it was not reconstructed.
+        """
+        cells = grid.locate(condition)
+        shape = (len(SPECIES), grid.origin.bins, *grid.shape)
+        where = (condition.species, cells.origin, cells.log_p, cells.eta)
+        outcome = np.argmax(category[:, None] == OUTCOMES, axis=1)
+        counts = count((*shape, len(OUTCOMES)), *where, outcome)
+        # All species together in the slice of origin, then in smoothed cells, then each species in smoothed cells.
+        probability = shrink(counts, [(0, 2, 3), (0,), ()], cells=(2, 3), strength=10)
+        return cls(
+            cumulative=np.cumsum(probability, axis=-1)[..., :-1],
+            trained=counts.sum(axis=(1, -1)).astype(np.int32),
+        )
+
+    def sample(self, condition: Condition, cells: Cells, uniform: Floats) -> npt.NDArray[np.int8]:
+        """The category of each particle, 0 where it is not reconstructed; `uniform` has shape (particles,)."""
+        cumulative = self.cumulative[condition.species, cells.origin, cells.log_p, cells.eta]
+        outcome = (uniform[:, None] >= cumulative).sum(axis=1)
+        return np.asarray(OUTCOMES[outcome])
+
+    def in_range(self, condition: Condition, grid: Grid) -> npt.NDArray[np.bool_]:
+        """Whether the particle, or a neighbouring cell of its species, was in the range of training."""
+        cells = grid.locate(condition)
+        inside = np.ones(len(condition), dtype=bool)
+        for axis, values in ((grid.log_p, condition.log_p), (grid.eta, condition.eta)):
+            inside &= (values >= axis.edges[0]) & (values <= axis.edges[-1])
+        padded = np.pad(self.trained, ((0, 0), (1, 1), (1, 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2)).sum(axis=(-1, -2))
+        return np.asarray(inside & (windows[condition.species, cells.log_p, cells.eta] >= 10))

@@ -1,0 +1,76 @@
+"""Ghosts: reconstructed tracks that no particle made, in number and kind as the multiplicity of the event has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import poisson
+
+from flashlink.flashsim.parameterizations.condition import Floats, Integers
+from flashlink.flashsim.parameterizations.grid import Grid, thinned
+
+#: Training ghosts that are kept.
+MOST = 4000
+
+#: What is kept of a ghost, before the lower triangle of the Cholesky factor of its covariance; z counts from the
+#: primary vertex.
+VARIABLES = (
+    "x", "y", "z", "tx", "ty", "qop", "category", "chi2", "ndf", "ghost_probability", "is_muon",
+    "dll_e", "dll_mu", "dll_k", "dll_p",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ghosts:
+    """The rate of ghosts in slices of multiplicity, and a library of them.
+
+    Attributes:
+        multiplicity: Mean multiplicity of each slice, shape (slices,).
+        rate: Mean number of ghosts an event in each slice.
+        first: First row of each slice in `vectors`; one more than slices.
+        vectors: `VARIABLES` and Cholesky factors of training ghosts, shape (rows, 30).
+    """
+
+    multiplicity: Floats
+    rate: Floats
+    first: npt.NDArray[np.int32]
+    vectors: npt.NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, grid: Grid, events: Floats, ghosts: Floats, vectors: Floats) -> Ghosts:
+        """Count ghosts and keep some.
+
+        Args:
+            grid: Gives the slices of multiplicity.
+            events: Multiplicity of each training event.
+            ghosts: Multiplicity of the event of each training ghost.
+            vectors: The ghosts, as `vectors` of the class.
+        """
+        slices = grid.multiplicity.bins
+        where, of_ghost = grid.multiplicity.locate(events), grid.multiplicity.locate(ghosts)
+        number = np.bincount(where, minlength=slices)
+        mean = np.bincount(where, weights=events, minlength=slices) / np.maximum(number, 1)
+        rate = np.bincount(of_ghost, minlength=slices) / np.maximum(number, 1)
+        order = np.argsort(of_ghost, kind="stable")
+        kept = order[thinned(np.arange(len(order)), MOST)]
+        first = np.searchsorted(of_ghost[kept], np.arange(slices + 1)).astype(np.int32)
+        # A slice without events has no ghosts either, so its offset repeats that of the next.
+        first = np.append(first[:-1][number > 0], first[-1])
+        return cls(mean[number > 0], rate[number > 0], first, vectors[kept])
+
+    def number(self, multiplicity: Floats, uniform: Floats) -> Integers:
+        """Ghosts in each event: Poisson with the rate of its multiplicity; `uniform` has shape (events,)."""
+        rate = np.interp(multiplicity, self.multiplicity, self.rate)
+        return np.where(rate > 0, poisson.ppf(uniform, np.maximum(rate, 1e-12)), 0).astype(np.int64)
+
+    def sample(self, multiplicity: Floats, uniform: Floats) -> Floats:
+        """A row of `vectors` for each ghost, given the multiplicity of its event; arguments have shape (ghosts,)."""
+        nearest = np.abs(multiplicity[:, None] - self.multiplicity).argmin(axis=1)
+        first, end = self.first[nearest], self.first[nearest + 1]
+        # A slice without ghosts of its own lends from all.
+        empty = first == end
+        first, end = np.where(empty, 0, first), np.where(empty, len(self.vectors), end)
+        row: Floats = self.vectors[first + (uniform * (end - first)).astype(np.int64)]
+        return row

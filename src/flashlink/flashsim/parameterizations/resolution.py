@@ -1,0 +1,164 @@
+"""Resolution, covariance and quality of tracks, drawn jointly.
+
+A training track is kept whole: its residuals, the covariance that the fit quoted for it, chi2, ndf and ghost
+probability. A simulated particle takes one from a box of the same class and nearly the same momentum and
+pseudorapidity, and scales it to its own: with D the diagonal matrix of the ratios of the expected resolutions, the
+covariance becomes D C D and the residual D r. So the covariance is positive definite as the training track's was,
+pulls are those of the reference, and tails stay with the chi2 that they came with. Residuals are kept as pulls, w with
+r = L w and C = L L^T (Cholesky), which serves to smooth: w' = sqrt(1 - h^2) w + h n with unit normal n keeps their unit
+width but never repeats a value.
+
+The momentum enters as q/p times the true p, so that the numbers are near those of dp/p and scale by 1/p.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flashlink.flashsim.parameterizations.condition import SPECIES, Condition, Floats, Integers
+from flashlink.flashsim.parameterizations.efficiency import OUTCOMES
+from flashlink.flashsim.parameterizations.grid import Cells, Grid, Library
+
+#: h: the share of a pull that is drawn anew.
+SMOOTHING = 0.25
+
+#: Training tracks in a box at least, and in a class at most.
+LEAST, MOST = 40, 8000
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Residuals and covariances of tracks at their point closest to the beam.
+
+    Attributes:
+        residual: Reconstructed minus true (x, y, tx, ty, q/p), shape (tracks, 5); mm and 1/MeV.
+        covariance: Their quoted covariance, shape (tracks, 5, 5).
+        quality: chi2, ndf, ghost probability; shape (tracks, 3).
+    """
+
+    residual: Floats
+    covariance: Floats
+    quality: Floats
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """A library of training tracks by species, category, origin, momentum and pseudorapidity.
+
+    Attributes:
+        library: Which `vectors` may stand for a particle; classes count origin slices, then categories, then species.
+        vectors: Pulls (5), lower triangle of the Cholesky factor of the covariance (15), quality (3), log_p, eta.
+        scale: Coefficients of the logarithms of the five expected resolutions, shape (categories, 6, 5).
+    """
+
+    library: Library
+    vectors: npt.NDArray[np.float32]
+    scale: Floats
+
+    @classmethod
+    def fit(cls, condition: Condition, grid: Grid, category: npt.NDArray[np.int8], tracks: Tracks) -> Resolution:
+        """Build the library.
+
+        Args:
+            condition: The true particles of the tracks.
+            grid: The cells.
+            category: The category of each track.
+            tracks: Residuals, covariances and quality.
+        """
+        cells = grid.locate(condition)
+        classes = _classes(condition, cells, category, grid)
+        momentum = 10**condition.log_p
+        units = np.stack([np.ones_like(momentum)] * 4 + [momentum], axis=1)
+        factor = np.linalg.cholesky(tracks.covariance * units[:, :, None] * units[:, None, :])
+        pulls = np.linalg.solve(factor, (tracks.residual * units)[:, :, None])[:, :, 0]
+        number = len(SPECIES) * (len(OUTCOMES) - 1) * grid.origin.bins
+        library, rows = Library.fit(
+            classes, (cells.log_p, cells.eta), grid.shape, _fallback(classes, number, grid.origin.bins),
+            least=LEAST, most=MOST,
+        )  # fmt: skip
+        triangle = factor[:, *np.tril_indices(5)]
+        place = np.stack([condition.log_p, condition.eta], axis=1)
+        sigma = np.sqrt(np.einsum("nij,nij->ni", factor, factor))
+        return cls(
+            library=library,
+            vectors=np.concatenate([pulls, triangle, tracks.quality, place], axis=1)[rows].astype(np.float32),
+            scale=_scale(np.log(sigma), condition, category),
+        )
+
+    def sample(
+        self, condition: Condition, grid: Grid, cells: Cells, category: npt.NDArray[np.int8],
+        uniform: Floats, normal: Floats,
+    ) -> Tracks:  # fmt: skip
+        """Draw residuals, covariance and quality of reconstructed particles.
+
+        Args:
+            condition: The particles.
+            grid: The cells that `fit` was given.
+            cells: Their cells, interpolated.
+            category: Their categories.
+            uniform: Shape (particles,).
+            normal: Standard normal numbers, shape (5, particles).
+        """
+        classes = _classes(condition, cells, category, grid)
+        vectors = self.vectors[self.library.draw(classes, (cells.log_p, cells.eta), uniform)].astype(np.float64)
+        pulls = np.sqrt(1 - SMOOTHING**2) * vectors[:, :5] + SMOOTHING * normal.T
+        factor = np.zeros((len(vectors), 5, 5))
+        factor[:, *np.tril_indices(5)] = vectors[:, 5:20]
+        factor *= self._ratio(condition, category, vectors[:, 23:])[:, :, None]
+        return Tracks(
+            residual=np.einsum("nij,nj->ni", factor, pulls),
+            covariance=factor @ factor.transpose(0, 2, 1),
+            quality=vectors[:, 20:23],
+        )
+
+    def _ratio(self, condition: Condition, category: npt.NDArray[np.int8], place: Floats) -> Floats:
+        """Expected resolution of each particle over that of the training track that stands for it; (tracks, 5)."""
+        difference = _features(condition.log_p, condition.eta) - _features(place[:, 0], place[:, 1])
+        ratio = np.exp(np.einsum("nf,nfj->nj", difference, self.scale[_column(category)]))
+        # The fit is smooth but not exact: far from its training track a particle is not scaled without bound.
+        ratio = np.clip(ratio, 0.2, 5)
+        ratio[:, 4] /= 10**condition.log_p
+        return np.asarray(ratio)
+
+
+def _column(category: npt.NDArray[np.int8]) -> Integers:
+    return np.asarray(np.argmax(category[:, None] == OUTCOMES[1:], axis=1))
+
+
+def _classes(condition: Condition, cells: Cells, category: npt.NDArray[np.int8], grid: Grid) -> Integers:
+    return (condition.species * (len(OUTCOMES) - 1) + _column(category)) * grid.origin.bins + cells.origin
+
+
+def _fallback(classes: Integers, number: int, origins: int) -> Integers:
+    """For each class the most populated one of the same category and origin, or failing that of the same category."""
+    counts = np.bincount(classes, minlength=number).reshape(len(SPECIES), -1, origins)
+    numbers = np.arange(number).reshape(counts.shape)
+    fallback = numbers.copy()
+    for column in range(counts.shape[1]):
+        anywhere = numbers[:, column].ravel()[counts[:, column].argmax()]
+        for origin in range(origins):
+            best = counts[:, column, origin].argmax()
+            enough = counts[best, column, origin] >= LEAST
+            fallback[:, column, origin] = numbers[best, column, origin] if enough else anywhere
+    return fallback.ravel()
+
+
+def _features(log_p: Floats, eta: Floats) -> Floats:
+    # Centred, so that the normal equations stay well conditioned.
+    p, e = log_p - 4, eta - 3
+    return np.stack([np.ones_like(p), p, e, p * p, p * e, e * e], axis=1)
+
+
+def _scale(log_sigma: Floats, condition: Condition, category: npt.NDArray[np.int8]) -> Floats:
+    """Fit a quadratic in log_p and eta to the logarithm of each quoted resolution, for each category."""
+    features = _features(condition.log_p, condition.eta)
+    column = _column(category)
+    scale = np.zeros((len(OUTCOMES) - 1, features.shape[1], 5))
+    for number in range(len(scale)):
+        rows = column == number
+        if rows.sum() >= LEAST:
+            scale[number] = np.linalg.lstsq(features[rows], log_sigma[rows], rcond=None)[0]
+    return scale

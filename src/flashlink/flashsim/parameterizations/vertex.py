@@ -1,0 +1,65 @@
+"""Resolution of the primary vertex against the multiplicity of its event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flashlink.flashsim.parameterizations.condition import Floats
+from flashlink.flashsim.parameterizations.grid import thinned
+
+#: h of `resolution.SMOOTHING`, for vertices.
+SMOOTHING = 0.25
+
+#: Training vertices that are kept.
+MOST = 4000
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """A power of the multiplicity for each coordinate, and a library of what residuals look like in units of it.
+
+    Attributes:
+        power: ln(typical residual / mm) = power[0] + power[1] ln(multiplicity + 1), shape (2, 3).
+        shape: Residuals of x, y, z in units of the typical one, shape (rows, 3).
+        width: Standard deviation of each column of `shape` within its central 99 %; (3,).
+    """
+
+    power: Floats
+    shape: npt.NDArray[np.float32]
+    width: Floats
+
+    @classmethod
+    def fit(cls, multiplicity: Floats, residual: Floats) -> Vertex:
+        """Fit the power and keep the shape.
+
+        Args:
+            multiplicity: Of each training event, shape (events,).
+            residual: Reconstructed minus true x, y, z in mm, shape (events, 3).
+        """
+        features = _features(multiplicity)
+        # Exact zeros have no logarithm; the smallest positive float64 would pull the line far down.
+        size = np.log(np.maximum(np.abs(residual), 1e-9))
+        power = np.linalg.lstsq(features, size, rcond=None)[0].astype(np.float64)
+        shape = residual / np.exp(features @ power)
+        low, high = np.quantile(shape, [0.005, 0.995], axis=0)
+        width = np.clip(shape, low, high).std(axis=0)
+        return cls(power, shape[thinned(np.arange(len(shape)), MOST)].astype(np.float32), width)
+
+    def sample(self, multiplicity: Floats, uniform: Floats, normal: Floats) -> Floats:
+        """Draw residuals in mm, shape (events, 3).
+
+        Args:
+            multiplicity: Shape (events,).
+            uniform: Shape (events,).
+            normal: Standard normal numbers, shape (3, events).
+        """
+        shape = self.shape[(uniform * len(self.shape)).astype(np.int64)].astype(np.float64)
+        smooth = np.sqrt(1 - SMOOTHING**2) * shape + SMOOTHING * self.width * normal.T
+        return np.asarray(smooth * np.exp(_features(multiplicity) @ self.power))
+
+
+def _features(multiplicity: Floats) -> Floats:
+    return np.stack([np.ones_like(multiplicity), np.log1p(multiplicity)], axis=1)

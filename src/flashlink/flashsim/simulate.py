@@ -1,0 +1,139 @@
+"""The flash simulation: generated particles and tables in, reconstructed tracks out.
+
+Every random number belongs to (seed, event, particle), so the tracks of an event are the same whatever else is
+simulated, in whichever order and in however large batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from flashlink import __version__
+from flashlink.flashsim.files import Columns as Rows
+from flashlink.flashsim.matching import first_rows
+from flashlink.flashsim.parameterizations.condition import Condition, Floats
+from flashlink.flashsim.parameterizations.ghosts import VARIABLES as GHOST_VARIABLES
+from flashlink.flashsim.parameterizations.identification import VARIABLES as LIKELIHOODS
+from flashlink.flashsim.random import Stream
+from flashlink.flashsim.samples import RECONSTRUCTED
+from flashlink.flashsim.states import Columns, moved, moved_covariance, state_columns, to_beam, true_states
+from flashlink.flashsim.tables import Tables
+
+#: Columns of a sample of the flash simulation: the reference's, and whether the particle was outside the
+#: range that the tables were trained in.
+SIMULATED = RECONSTRUCTED | {"extrapolated": "bool"}
+
+#: Particles that are simulated at once: the working arrays of one batch stay in the cache.
+BATCH = 8192
+
+
+def simulate(generated: Columns, tables: Tables, seed: int, batch: int = BATCH) -> Rows:
+    """Simulate all stable charged particles of a generated sample.
+
+    Args:
+        generated: Its columns, ordered by event.
+        tables: The parameterizations.
+        seed: Seed of the production.
+        batch: Particles at once; the result does not depend on it.
+
+    Returns:
+        The columns of a reconstructed sample, ordered by event, then by particle, ghosts last.
+    """
+    parts = [_tracks(particles, tables, seed) for particles in _batches(generated, batch)]
+    events = {
+        name: generated[name][first_rows(generated["event"])]
+        for name in ("event", "multiplicity", "pv_x", "pv_y", "pv_z")
+    }
+    vertices = _vertices(events, tables, seed)
+    parts.append(_ghosts(events, vertices, tables, seed))
+    tracks = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    # Ghosts have particle -1, which would come first.
+    order = np.lexsort((tracks["particle"] < 0, tracks["event"]))
+    tracks = {name: column[order] for name, column in tracks.items()}
+    where = np.searchsorted(events["event"], tracks["event"])
+    tracks |= {name: vertices[where, index] for index, name in enumerate(("pv_x", "pv_y", "pv_z"))}
+    counts = np.bincount(where, minlength=len(events["event"]))
+    tracks["tracks"] = counts[where]
+    tracks["track"] = np.arange(len(where)) - (np.cumsum(counts) - counts)[where]
+    return {name: tracks[name].astype(dtype, copy=False) for name, dtype in SIMULATED.items()}
+
+
+def provenance(tables: Tables, seed: int) -> dict[str, object]:
+    """What a simulated sample notes of how it was made."""
+    return {"step": "simulate", "seed": seed, "version": __version__, "tables_version": tables.version}
+
+
+def _batches(generated: Columns, batch: int) -> Iterator[Rows]:
+    rows = np.flatnonzero(generated["stable"] & (generated["charge"] != 0))
+    for start in range(0, max(len(rows), 1), batch):
+        yield {name: column[rows[start : start + batch]] for name, column in generated.items()}
+
+
+def _tracks(particles: Columns, tables: Tables, seed: int) -> Rows:
+    """The tracks that one batch of particles becomes."""
+    condition = Condition.of(particles)
+    uniform = Stream(seed, "simulate/particle").uniform(particles["event"], particles["particle"], 6)
+    cells = tables.grid.interpolate(condition, uniform[:2])
+    category = tables.efficiency.sample(condition, cells, uniform[2])
+    kept = np.flatnonzero(category)
+    condition, cells, category, uniform = condition[kept], cells[kept], category[kept], uniform[:, kept]
+    particles = {name: column[kept] for name, column in particles.items()}
+    normal = Stream(seed, "simulate/residual").normal(particles["event"], particles["particle"], 5)
+    drawn = tables.resolution.sample(condition, tables.grid, cells, category, uniform[3], normal)
+    is_muon, likelihoods = tables.identification.sample(condition, cells, category, uniform[4:6])
+    state, z = true_states(particles)
+    return {
+        "event": particles["event"],
+        "particle": particles["particle"],
+        "true_pdg": particles["pdg"],
+        "category": category,
+        **_at_beam(state + drawn.residual, z, drawn.covariance),
+        "chi2": drawn.quality[:, 0],
+        "ndf": np.rint(drawn.quality[:, 1]),
+        "ghost_probability": drawn.quality[:, 2],
+        "is_muon": is_muon,
+        **{name: likelihoods[:, index] for index, name in enumerate(LIKELIHOODS)},
+        "extrapolated": ~tables.efficiency.in_range(condition, tables.grid),
+    }
+
+
+def _at_beam(state: Floats, z: Floats, covariance: Floats) -> Rows:
+    """The columns of the states, moved to where the reconstructed line itself is closest to the beam axis."""
+    step = to_beam(state)
+    columns: Rows = dict(state_columns(moved(state, step), moved_covariance(covariance, step)))
+    return columns | {"z": z + step, "p": 1 / np.abs(state[:, 4]), "charge": np.sign(state[:, 4])}
+
+
+def _vertices(events: Columns, tables: Tables, seed: int) -> Floats:
+    """The reconstructed primary vertex of each event, shape (events, 3)."""
+    uniform = Stream(seed, "simulate/vertex").uniform(events["event"], 0, 1)
+    normal = Stream(seed, "simulate/vertex residual").normal(events["event"], 0, 3)
+    true = np.stack([events[name] for name in ("pv_x", "pv_y", "pv_z")], axis=1)
+    return np.asarray(true + tables.vertex.sample(events["multiplicity"].astype(np.float64), uniform[0], normal))
+
+
+def _ghosts(events: Columns, vertices: Floats, tables: Tables, seed: int) -> Rows:
+    """The ghosts of all events."""
+    multiplicity = events["multiplicity"].astype(np.float64)
+    number = tables.ghosts.number(multiplicity, Stream(seed, "simulate/ghosts").uniform(events["event"], 0, 1)[0])
+    of_event = np.repeat(np.arange(len(number)), number)
+    event = events["event"][of_event]
+    which = np.arange(len(of_event)) - np.repeat(np.cumsum(number) - number, number)
+    uniform = Stream(seed, "simulate/ghost").uniform(event, which, 1)[0]
+    normal = Stream(seed, "simulate/ghost residual").normal(event, which, 5)
+    vectors = tables.ghosts.sample(multiplicity[of_event], uniform)
+    values = dict(zip(GHOST_VARIABLES, vectors.T, strict=False))
+    factor = np.zeros((len(vectors), 5, 5))
+    factor[:, *np.tril_indices(5)] = vectors[:, len(GHOST_VARIABLES) :]
+    state = np.stack([values.pop(name) for name in ("x", "y", "tx", "ty", "qop")], axis=1)
+    # A ghost varies within its own errors, so that none comes twice.
+    state = state + np.einsum("nij,nj->ni", factor, normal.T)
+    at_beam = _at_beam(state, values.pop("z") + vertices[of_event, 2], factor @ factor.transpose(0, 2, 1))
+    nobody = {
+        "particle": np.full(len(event), -1),
+        "true_pdg": np.zeros(len(event)),
+        "extrapolated": np.zeros(len(event)),
+    }
+    return {"event": event, **nobody, **values, **at_beam}

@@ -1,0 +1,72 @@
+"""Track states as straight lines near the beam: their true values, their point closest to it, their covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flashlink.flashsim.parameterizations.condition import Floats
+from flashlink.flashsim.samples import COVARIANCE, TRACK_PARAMETERS
+
+#: A sample in memory, not to be changed: name to array, all of the same length.
+Columns = Mapping[str, npt.NDArray[Any]]
+
+_ROWS, _COLUMNS = np.tril_indices(len(TRACK_PARAMETERS))
+
+
+def true_states(particles: Columns) -> tuple[Floats, Floats]:
+    """States (x, y, tx, ty, q/p) of generated particles at their point closest to the beam axis, and its z.
+
+    Returns:
+        The states, shape (particles, 5) in mm and 1/MeV, and z, shape (particles,) in mm.
+    """
+    px, py, pz = (np.asarray(particles[name], dtype=np.float64) for name in ("px", "py", "pz"))
+    momentum = np.sqrt(px * px + py * py + pz * pz)
+    state = np.stack([particles["x"], particles["y"], px / pz, py / pz, particles["charge"] / momentum], axis=1)
+    z = np.asarray(particles["z"], dtype=np.float64)
+    step = to_beam(state)
+    return moved(state, step), z + step
+
+
+def to_beam(state: Floats) -> Floats:
+    """How far along z, in mm, the point closest to the beam axis is from where `state` is given; shape (tracks,)."""
+    x, y, tx, ty = state[:, :4].T
+    return np.asarray(-(x * tx + y * ty) / (tx * tx + ty * ty))
+
+
+def moved(state: Floats, step: Floats) -> Floats:
+    """The states `step` mm further along z, on straight lines."""
+    result = state.copy()
+    result[:, :2] += state[:, 2:4] * step[:, None]
+    return result
+
+
+def moved_covariance(covariance: Floats, step: Floats) -> Floats:
+    """The covariances of states that are moved `step` mm along z, shape (tracks, 5, 5)."""
+    jacobian = np.tile(np.eye(5), (len(step), 1, 1))
+    jacobian[:, 0, 2] = jacobian[:, 1, 3] = step
+    return jacobian @ covariance @ jacobian.transpose(0, 2, 1)
+
+
+def states(tracks: Columns) -> Floats:
+    """The states (x, y, tx, ty, q/p) of a reconstructed sample, shape (tracks, 5)."""
+    return np.stack([np.asarray(tracks[name], dtype=np.float64) for name in TRACK_PARAMETERS], axis=1)
+
+
+def covariances(tracks: Columns) -> Floats:
+    """The covariances of a reconstructed sample as symmetric matrices, shape (tracks, 5, 5)."""
+    matrices = np.empty((len(tracks["x"]), 5, 5))
+    triangle = np.stack([np.asarray(tracks[name], dtype=np.float64) for name in COVARIANCE], axis=1)
+    matrices[:, _ROWS, _COLUMNS] = triangle
+    matrices[:, _COLUMNS, _ROWS] = triangle
+    return matrices
+
+
+def state_columns(state: Floats, covariance: Floats) -> dict[str, npt.NDArray[np.float64]]:
+    """The columns of a reconstructed sample that `states` and `covariances` read."""
+    triangle = covariance[:, _ROWS, _COLUMNS]
+    values = {name: state[:, index] for index, name in enumerate(TRACK_PARAMETERS)}
+    return values | {name: triangle[:, index] for index, name in enumerate(COVARIANCE)}

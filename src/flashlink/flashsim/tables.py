@@ -1,0 +1,135 @@
+"""The file of the flash simulation's parameterizations: one JSON, numbers packed, checked by digest when it is read.
+
+::
+
+    {"digest": "sha256 of the bytes of tables", "tables": {
+        "format": 1, "version": "0.1.0",
+        "training": {"seeds": …, "digests": …, "events": …, "particles": …, "tracks": …},
+        "grid": {"log_p": {"name": "log10(p/MeV)", "edges": […]}, …},
+        "efficiency": …, "resolution": …, "identification": …, "vertex": …, "ghosts": …}}
+
+An array is ``{"dtype": "<f4", "shape": [rows, columns], "zlib": "base64 of the deflated little-endian bytes"}``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import msgspec
+import numpy as np
+
+from flashlink.errors import wrong
+from flashlink.flashsim.files import replacing
+from flashlink.flashsim.parameterizations.efficiency import Efficiency
+from flashlink.flashsim.parameterizations.ghosts import Ghosts
+from flashlink.flashsim.parameterizations.grid import Grid
+from flashlink.flashsim.parameterizations.identification import Identification
+from flashlink.flashsim.parameterizations.resolution import Resolution
+from flashlink.flashsim.parameterizations.vertex import Vertex
+
+#: Raised whenever the layout changes; other numbers are refused.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the tables were derived from.
+
+    Attributes:
+        generated: sha256 of each file of generated particles, in the order given.
+        reference: sha256 of each file of reference tracks.
+        events: Events that both have.
+        particles: Simulated particles in them.
+        tracks: Reconstructed tracks, ghosts included.
+    """
+
+    generated: tuple[str, ...]
+    reference: tuple[str, ...]
+    events: int
+    particles: int
+    tracks: int
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All parameterizations of the flash simulation, and where they come from.
+
+    Attributes:
+        format: `FORMAT`.
+        version: Of the flashlink that wrote it.
+    """
+
+    format: int
+    version: str
+    training: Training
+    grid: Grid
+    efficiency: Efficiency
+    resolution: Resolution
+    identification: Identification
+    vertex: Vertex
+    ghosts: Ghosts
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    digest: str
+    tables: msgspec.Raw
+
+
+def write(path: Path, tables: Tables) -> None:
+    """Write the tables; the file appears complete or not at all, and the same tables give the same bytes."""
+    body = msgspec.json.encode(tables, enc_hook=_pack)
+    envelope = _Envelope(hashlib.sha256(body).hexdigest(), msgspec.Raw(body))
+    with replacing(path) as temporary:
+        temporary.write_bytes(msgspec.json.encode(envelope) + b"\n")
+
+
+def read(path: Path) -> Tables:
+    """Read tables and check them.
+
+    Raises:
+        RequestError: The file is missing, is not one of tables, was cut or changed, or is of another format.
+    """
+    advice = "write it with `flashlink parameterize`"
+    try:
+        envelope = msgspec.json.decode(path.read_bytes(), type=_Envelope)
+    except OSError as error:
+        raise wrong(str(path), error.strerror, "a readable file of tables", advice) from error
+    except msgspec.DecodeError as error:
+        raise wrong(str(path), str(error), "a complete file of tables", advice) from error
+    found = hashlib.sha256(envelope.tables).hexdigest()
+    if found != envelope.digest:
+        raise wrong(f"{path}: digest", found[:16], f"{envelope.digest[:16]}, which it was written with", advice)
+    try:
+        seen = msgspec.json.decode(envelope.tables, type=dict[str, msgspec.Raw]).get("format")
+        if seen != msgspec.Raw(str(FORMAT).encode()):
+            raise wrong(f"{path}: format", bytes(seen or b"").decode(), f"{FORMAT}, which this version reads", advice)
+        return msgspec.json.decode(envelope.tables, type=Tables, dec_hook=_unpack)
+    except msgspec.DecodeError as error:
+        raise wrong(f"{path}: tables", str(error), "what this version reads", advice) from error
+
+
+def _pack(value: Any) -> dict[str, Any]:
+    if not isinstance(value, np.ndarray):
+        raise NotImplementedError(f"a field of tables has type {type(value)}")
+    little = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+    data = base64.b64encode(zlib.compress(little.tobytes(), 6)).decode()
+    return {"dtype": little.dtype.str, "shape": value.shape, "zlib": data}
+
+
+def _unpack(wanted: Any, packed: Any) -> np.ndarray[Any, Any]:
+    if get_origin(wanted) is not np.ndarray:
+        raise NotImplementedError(f"a field of tables has type {wanted}")
+    try:
+        data = zlib.decompress(base64.b64decode(packed["zlib"], validate=True))
+        array = np.frombuffer(data, dtype=packed["dtype"]).reshape(packed["shape"])
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        raise ValueError(f"not a packed array ({error})") from error
+    (expected,) = get_args(get_args(wanted)[1])
+    if array.dtype.newbyteorder("=") != np.dtype(expected):
+        raise ValueError(f"an array of {array.dtype} where {np.dtype(expected)} belongs")
+    return array
