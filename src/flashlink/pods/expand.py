@@ -29,6 +29,6 @@ def expand(text: str, env: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replaced, text)
 
 
-def unknown(text: str, env: Mapping[str, str]) -> list[str]:
-    """The names that `text` refers to and `env` does not hold."""
-    return [match[2] for match in _REFERENCE.finditer(text) if not match[1] and match[2] not in env]
+def references(text: str) -> list[str]:
+    """The names that `text` refers to, known or not, as often as it does."""
+    return [match[2] for match in _REFERENCE.finditer(text) if not match[1]]

@@ -170,6 +170,7 @@ class Pod:
         job_script: interLink's ``jobScript``: run in place of a generated one when not empty.
         job_config: interLink's ``jobConfig`` as sent.
         not_offloaded: Names of containers that run in the cluster, not here.
+        not_offloaded_init: The same of init containers.
     """
 
     uid: str
@@ -186,6 +187,7 @@ class Pod:
     job_script: str = ""
     job_config: Mapping[str, object] = field(default_factory=dict)
     not_offloaded: tuple[str, ...] = ()
+    not_offloaded_init: tuple[str, ...] = ()
 
     @property
     def resources(self) -> Resources:

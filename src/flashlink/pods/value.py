@@ -80,11 +80,20 @@ class Value:
             return default
         if not isinstance(self.raw, str):
             raise self.wrong("text", "put it in quotes" if isinstance(self.raw, bool | int | float) else "")
+        # The text may be a secret, so these two errors do not show it.
         if "\0" in self.raw:
-            raise self.wrong("text without the character NUL")
-        if any("\ud800" <= character <= "\udfff" for character in self.raw):
-            raise self.wrong("valid Unicode text")
+            raise self.refuse("holds the character NUL, which no process can be given")
+        self.utf8()
         return self.raw
+
+    def utf8(self) -> bytes:
+        """The bytes of a text that becomes a file, NULs and all."""
+        if not isinstance(self.raw, str):
+            raise self.wrong("text")
+        try:
+            return self.raw.encode()
+        except UnicodeEncodeError:
+            raise self.refuse("is not valid Unicode text") from None
 
     def texts(self) -> tuple[str, ...] | None:
         """A list of texts, or None if it is null."""

@@ -1,0 +1,213 @@
+"""What flashlink does with each field of a pod: honours it, ignores it, or refuses a pod that sets it.
+
+This is the one place of that decision. `flashlink.pods.parse` reads what is honoured and calls `check`, so a field that
+is not in a table here is refused too (it is misspelt, or newer than flashlink), and nothing is ever dropped in silence.
+Fields as of Kubernetes 1.34: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import Enum
+from typing import Any
+
+from flashlink.pods.value import Value
+
+
+class Treatment(Enum):
+    """What becomes of a field."""
+
+    HONOURED = "honoured"
+    IGNORED = "ignored"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of a field, and why.
+
+    Attributes:
+        treatment: See `Treatment`.
+        why: For people: what it means for a job; for a refused field what to do, as the end of a sentence.
+        harmless: Values with which a refused field changes nothing; those that count as not set always are.
+    """
+
+    treatment: Treatment
+    why: str
+    harmless: tuple[Any, ...] = ()
+
+
+def _honoured(why: str = "") -> Rule:
+    return Rule(Treatment.HONOURED, why)
+
+
+def _ignored(why: str) -> Rule:
+    return Rule(Treatment.IGNORED, why)
+
+
+def _refused(why: str, *harmless: Any) -> Rule:
+    return Rule(Treatment.REFUSED, why, harmless)
+
+
+_SCHEDULING = _ignored("a matter of the cluster's scheduler, which has chosen the virtual node already")
+_IDENTITY = _ignored("a matter of the cluster: a job holds no credentials for it unless they are mounted")
+_NETWORK = _ignored("a job has the worker's network")
+_ACCOUNT = _ignored("a job runs as the account that the site gives it, never as root")
+_VOLUME = _refused("a job cannot mount this kind of volume; ask the site for a host path or a claim")
+_PROBE = _refused("flashlink does not run probes yet; leave it out")
+
+#: Fields of PodSpec.
+POD_SPEC: Mapping[str, Rule] = {
+    "containers": _honoured("run side by side in one job"),
+    "initContainers": _honoured("run before, in order; a failure stops the pod"),
+    "volumes": _honoured("those that a container mounts"),
+    "restartPolicy": _honoured("with Kubernetes' back-off, in the same job"),
+    "activeDeadlineSeconds": _honoured("counted from the start of the job"),
+    "terminationGracePeriodSeconds": _honoured("time between SIGTERM and SIGKILL"),
+    "securityContext": _honoured("see its own table"),
+    "affinity": _SCHEDULING,
+    "nodeName": _SCHEDULING,
+    "nodeSelector": _SCHEDULING,
+    "tolerations": _SCHEDULING,
+    "topologySpreadConstraints": _SCHEDULING,
+    "schedulerName": _SCHEDULING,
+    "schedulingGates": _SCHEDULING,
+    "priority": _SCHEDULING,
+    "priorityClassName": _SCHEDULING,
+    "preemptionPolicy": _SCHEDULING,
+    "overhead": _SCHEDULING,
+    "runtimeClassName": _SCHEDULING,
+    "readinessGates": _SCHEDULING,
+    "serviceAccount": _IDENTITY,
+    "serviceAccountName": _IDENTITY,
+    "automountServiceAccountToken": _IDENTITY,
+    "imagePullSecrets": _ignored("images come by the site's own means"),
+    "dnsPolicy": _NETWORK,
+    "dnsConfig": _NETWORK,
+    "enableServiceLinks": _NETWORK,
+    "hostNetwork": _NETWORK,
+    "hostname": _NETWORK,
+    "hostnameOverride": _NETWORK,
+    "subdomain": _NETWORK,
+    "setHostnameAsFQDN": _NETWORK,
+    "shareProcessNamespace": _ignored("the containers of a job see each other's processes anyhow"),
+    "hostUsers": _ACCOUNT,
+    "os": _refused("workers run Linux", {"name": "linux"}),
+    "hostPID": _refused("a job may not look at other processes of the worker; leave it out"),
+    "hostIPC": _refused("a job may not share memory with other processes of the worker; leave it out"),
+    "hostAliases": _refused("a job cannot change /etc/hosts of the worker; use names that the worker resolves"),
+    "ephemeralContainers": _refused("containers cannot be added to a job; put them into the pod"),
+    "resourceClaims": _refused("devices are asked for as resources, such as nvidia.com/gpu"),
+    "resources": _refused("flashlink reads the resources of containers; set them there"),
+}
+
+#: Fields of Container, in ``containers`` and in ``initContainers``.
+CONTAINER: Mapping[str, Rule] = {
+    "name": _honoured(),
+    "image": _honoured("as the site resolves it"),
+    "command": _honoured("with $(VAR) expanded"),
+    "args": _honoured("with $(VAR) expanded"),
+    "workingDir": _honoured(),
+    "env": _honoured("byte for byte; names as a shell takes them"),
+    "volumeMounts": _honoured("with subPath, subPathExpr and readOnly"),
+    "resources": _honoured("requests and limits of cpu, memory, ephemeral-storage, nvidia.com/gpu, amd.com/gpu"),
+    "securityContext": _honoured("see its own table"),
+    "envFrom": _refused("arrived unresolved; interLink's virtual kubelet and 'flashlink submit' resolve it"),
+    "restartPolicy": _refused("flashlink does not run sidecars yet; make it one of the containers"),
+    "restartPolicyRules": _refused("flashlink does not know restart rules yet; use the pod's restartPolicy"),
+    "livenessProbe": _PROBE,
+    "readinessProbe": _PROBE,
+    "startupProbe": _PROBE,
+    "lifecycle": _refused("flashlink does not run lifecycle hooks yet; put them into the command"),
+    "volumeDevices": _refused("a job cannot use raw block devices; mount a file system"),
+    "stdin": _refused("nobody can attach to a job; read from a file"),
+    "stdinOnce": _ignored("nobody can attach to a job"),
+    "tty": _ignored("output goes to a file"),
+    "ports": _NETWORK,
+    "imagePullPolicy": _ignored("images come by the site's own means"),
+    "resizePolicy": _ignored("the resources of a job do not change while it runs"),
+    "terminationMessagePath": _ignored("messages in the status come from flashlink"),
+    "terminationMessagePolicy": _ignored("messages in the status come from flashlink"),
+}
+
+#: Fields of PodSecurityContext and of a container's SecurityContext.
+SECURITY_CONTEXT: Mapping[str, Rule] = {
+    "runAsUser": _honoured("0 is refused, as a job never runs as root; any other is the site's account"),
+    "runAsGroup": _ACCOUNT,
+    "runAsNonRoot": _ACCOUNT,
+    "runAsUserName": _ACCOUNT,
+    "fsGroup": _ACCOUNT,
+    "fsGroupChangePolicy": _ACCOUNT,
+    "supplementalGroups": _ACCOUNT,
+    "supplementalGroupsPolicy": _ACCOUNT,
+    "allowPrivilegeEscalation": _ACCOUNT,
+    "readOnlyRootFilesystem": _ignored("images are mounted read-only"),
+    "seccompProfile": _ignored("a matter of the site"),
+    "appArmorProfile": _ignored("a matter of the site"),
+    "seLinuxOptions": _ignored("a matter of the site"),
+    "seLinuxChangePolicy": _ignored("a matter of the site"),
+    "capabilities": _honoured("drop is what every job has; add is refused"),
+    "privileged": _refused("no job is privileged; leave it out"),
+    "sysctls": _refused("a job cannot change the worker's kernel; leave it out"),
+    "procMount": _refused("a job has the site's /proc; leave it out", "Default"),
+    "windowsOptions": _refused("workers run Linux"),
+}
+
+#: Kinds of volumes. An annotation ``cvmfs.vk.io/…`` or ``fuse.vk.io/…`` overrides the kind, whatever it is.
+VOLUME: Mapping[str, Rule] = {
+    "name": _honoured(),
+    "emptyDir": _honoured("a folder of the job, removed at its end"),
+    "configMap": _honoured("with items, defaultMode, mode, binaryData, optional"),
+    "secret": _honoured("with items, defaultMode, mode, optional"),
+    "projected": _honoured("as far as interLink sends its contents"),
+    "downwardAPI": _honoured("fields that are known before the pod runs"),
+    "hostPath": _honoured("below the folders that the site allows"),
+    "persistentVolumeClaim": _honoured("the folder that the site gives for the claim"),
+    "cephfs": _VOLUME,
+    "csi": _VOLUME,
+    "ephemeral": _VOLUME,
+    "fc": _VOLUME,
+    "flexVolume": _VOLUME,
+    "gitRepo": _VOLUME,
+    "glusterfs": _VOLUME,
+    "image": _VOLUME,
+    "iscsi": _VOLUME,
+    "nfs": _VOLUME,
+    "rbd": _VOLUME,
+}
+
+#: Fields of EnvVar.
+VARIABLE: Mapping[str, Rule] = {
+    "name": _honoured(),
+    "value": _honoured(),
+    "valueFrom": _refused("arrived unresolved; interLink's virtual kubelet and 'flashlink submit' resolve it"),
+}
+
+#: Fields of VolumeMount.
+MOUNT: Mapping[str, Rule] = {
+    "name": _honoured(),
+    "mountPath": _honoured(),
+    "subPath": _honoured(),
+    "subPathExpr": _honoured("with $(VAR) expanded"),
+    "readOnly": _honoured(),
+    "recursiveReadOnly": _ignored("read-only mounts are as recursive as the worker's kernel makes them"),
+    "mountPropagation": _refused("mounts made in a container stay in it; leave it out", "None", "HostToContainer"),
+}
+
+
+def check(value: Value, rules: Mapping[str, Rule], kind: str) -> None:
+    """Refuse fields of `value`, a `kind` as "container", that are refused or unknown.
+
+    Raises:
+        RequestError: Names the field and says why and what to do.
+    """
+    for name, field in value.items():
+        rule = rules.get(name)
+        if rule is None and field:
+            near = get_close_matches(name, rules, n=1)
+            advice = f"did you mean {near[0]!r}?" if near else "check the spelling, or leave it out"
+            raise field.refuse(f"no field of a {kind} that flashlink knows; {advice}")
+        if rule and rule.treatment is Treatment.REFUSED and field and field.raw not in rule.harmless:
+            raise field.refuse(rule.why)
