@@ -15,12 +15,17 @@ class Bind:
     Attributes:
         source: Absolute path on the worker; a `Files` or `EmptyDir` volume lies under the pod's own folder.
         target: Absolute path in the container.
+        root: What the pod was granted: `source` is in it and must still be when all links are followed.
         read_only: The container may not write.
+        kind: "volume": a sub-path that is missing becomes a folder. Else a hostPath's type, which `source` must be: "",
+            "Directory", "DirectoryOrCreate", "File" or "FileOrCreate".
     """
 
     source: PurePosixPath
     target: PurePosixPath
+    root: PurePosixPath
     read_only: bool = False
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +71,9 @@ class JobPlan:
         restart_policy: "Never", "OnFailure" or "Always".
         deadline: Seconds after which the job ends itself, 0 for none.
         grace: Seconds between SIGTERM and SIGKILL.
+        walltime: Seconds to ask the batch system for; 0 leaves it to the system.
         resources: What the job asks the batch system for, the site's defaults filled in.
         path: Folders before PATH of host processes.
-        job_script: interLink's ``jobScript``: run in place of the containers when not empty.
     """
 
     uid: str
@@ -86,4 +91,4 @@ class JobPlan:
     grace: int = 30
     resources: Resources = field(default_factory=Resources)
     path: tuple[str, ...] = ()
-    job_script: str = ""
+    walltime: int = 0

@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# A container by Apptainer, or by Singularity, which takes the same options and other variables.
+
+# INDEX: fetch the image of the container if it comes from a registry, so that the container starts at once.
+fetch_image() {
+  local name image file code gpu workdir argv args env binds
+  [[ ! $stop && $pod_runtime != host ]] || return 0
+  declare_container "$1"
+  [[ $image == *://* ]] || return 0
+  file=$(fetched_image "$image")
+  [[ ! -e $file ]] || return 0
+  journal pulling "$name"
+  mkdir -p -- "$pod_folder/tmp/images"
+  "$pod_executable" --silent pull --force "$file.part" "$image" </dev/null >&2 &
+  fetching=$!
+  await "$fetching"
+  fetching=''
+  ((code != 0)) || mv -- "$file.part" "$file"
+}
+
+# IMAGE: where its file goes.
+fetched_image() {
+  local sum
+  read -r sum _ < <(printf '%s' "$1" | sha256sum)
+  printf '%s' "$pod_folder/tmp/images/$sum.sif"
+}
+
+# Become the container.
+start_apptainer() {
+  local position home=$pod_folder/tmp/$name
+  local -a options=(--cleanenv --contain --no-home --no-eval --pid --workdir "$home" --pwd "${workdir:-/}")
+  if [[ $image == *://* ]]; then
+    image=$(fetched_image "$image")
+    [[ -e $image ]] || refuse 'its image could not be fetched; see the lines above'
+  fi
+  [[ -e $image ]] || refuse "its image $image does not exist on this machine"
+  case $gpu in
+    nvidia) options+=(--nv) ;;
+    amd) options+=(--rocm) ;;
+  esac
+  for ((position = 0; position < ${#binds[@]}; position += 5)); do
+    options+=(--mount "$(mount_option "${binds[position]}" "${binds[position + 1]}" "${binds[position + 2]}")")
+  done
+  options+=(${pod_options[@]+"${pod_options[@]}"})
+  export_into_container ${env[@]+"${env[@]}"} FLASHLINK_POD "$pod_uid"
+  cd / || refuse 'cannot leave its folder'
+  if ((${#argv[@]})); then
+    exec -- "$pod_executable" --silent exec "${options[@]}" -- "$image" "${argv[@]}" 2>&1
+  else
+    exec -- "$pod_executable" --silent run "${options[@]}" -- "$image" ${args[@]+"${args[@]}"} 2>&1
+  fi
+  refuse "cannot run $pod_executable"
+}
+
+# SOURCE TARGET MODE: the value of --mount, which is one line of CSV: every field in double quotes, those inside doubled.
+mount_option() {
+  local mode=''
+  [[ $3 != ro ]] || mode=',ro'
+  printf 'type=bind,"source=%s","destination=%s"%s' "${1//\"/\"\"}" "${2//\"/\"\"}" "$mode"
+}
+
+# [NAME VALUE]...: by the variables that Apptainer passes on, so that no value is ever an argument.
+export_into_container() {
+  local prefix=APPTAINERENV_
+  [[ $pod_runtime != singularity ]] || prefix=SINGULARITYENV_
+  while (($#)); do
+    export "$prefix$1=$2"
+    shift 2
+  done
+}

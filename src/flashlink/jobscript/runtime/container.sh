@@ -1,0 +1,162 @@
+# shellcheck shell=bash
+# One container: what it is (declared by a generated function) and the shell that supervises it.
+
+# IMAGE: "" for a host process.
+with_image() { image=$1; }
+# VENDOR: nvidia or amd.
+with_gpu() { gpu=$1; }
+# FOLDER
+with_workdir() { workdir=$1; }
+# The command line; without it the image's own entry point runs.
+with_argv() { argv=("$@"); }
+# Arguments for the image's own entry point.
+with_args() { args=("$@"); }
+# NAME VALUE
+with_env() { env+=("$1" "$2"); }
+# SOURCE TARGET MODE KIND ROOT: MODE is ro or rw; KIND is volume or what a hostPath must be; SOURCE is in ROOT.
+with_bind() { binds+=("$1" "$2" "$3" "$4" "$5"); }
+
+# INDEX: call the generated function in a clean slate.
+declare_container() {
+  name=${pod_names[$1]} image='' gpu='' workdir=''
+  argv=() args=() env=() binds=()
+  "${pod_functions[$1]}"
+}
+
+# PID: wait until it has ended, whatever signals come meanwhile; its exit status in $code.
+await() {
+  while :; do
+    interrupted=''
+    wait "$1"
+    code=$?
+    [[ ! $interrupted ]] || continue
+    kill -0 "$1" 2>/dev/null || return 0
+    sleep 0.5 # a container that was stopped (SIGSTOP) also ends `wait`
+  done
+}
+
+# INDEX: run the container, again and again if the restart policy says so. Runs in a subshell of its own.
+supervise() {
+  local index=$1 instance=0 delay=${FLASHLINK_BACKOFF:-10} longest code cause began
+  name=${pod_names[index]} stop='' child=''
+  longest=$((delay * 30))
+  trap 'stop_container cancelled' TERM
+  trap 'stop_container deadline' USR1
+  trap - EXIT INT HUP
+  set -m
+  while :; do
+    began=$SECONDS
+    journal started "$name" "instance=$instance"
+    launch "$index" "$pod_folder/logs/$name.$instance.log" &
+    child=$!
+    [[ ! $stop ]] || stop_container "$stop"
+    await "$child"
+    end_instance
+    wants_restart || break
+    ((SECONDS - began < 600)) || delay=${FLASHLINK_BACKOFF:-10}
+    pause "$delay"
+    [[ ! $stop ]] || break
+    delay=$((delay * 2 < longest ? delay * 2 : longest))
+    instance=$((instance + 1))
+  done
+  : >"$pod_folder/tmp/$name.ended"
+  exit "$code"
+}
+
+# The first process has ended: so does the container, as when process 1 of a namespace ends.
+end_instance() {
+  kill -KILL -- "-$child" 2>/dev/null
+  child=''
+  cause=exited
+  ((code <= 128)) || cause=signal
+  if [[ -e $pod_folder/tmp/$name.failed ]]; then
+    rm -f -- "$pod_folder/tmp/$name.failed"
+    cause=runtime
+  fi
+  cause=${stop:-$cause}
+  if [[ $cause == deadline && $code == 0 ]]; then
+    code=143 # a pod that met its deadline has failed, however well it took SIGTERM
+  fi
+  journal ended "$name" "instance=$instance" "exit=$code" "cause=$cause"
+  if [[ ${killer:-} ]]; then
+    kill -KILL -- "-$killer" 2>/dev/null
+  fi
+}
+
+wants_restart() {
+  [[ ! $stop ]] || return 1
+  case $pod_restart in
+    Always) ((code != 0 || index >= pod_inits)) ;;
+    OnFailure) ((code != 0)) ;;
+    *) return 1 ;;
+  esac
+}
+
+# CAUSE: SIGTERM now, SIGKILL after the grace.
+stop_container() {
+  interrupted=1 stop=$1
+  [[ $child && ! ${killer:-} ]] || return 0
+  kill -TERM -- "-$child" 2>/dev/null
+  kill_later "$child" &
+  killer=$!
+}
+
+# PID
+kill_later() {
+  sleep "$pod_grace"
+  kill -KILL -- "-$1" 2>/dev/null
+}
+
+# SECONDS: sleep, but wake when a trap has run.
+pause() {
+  sleep "$1" &
+  wait "$!"
+  kill -KILL "$!" 2>/dev/null
+}
+
+# INDEX LOG: become the container. Standard error is the job's until the last moment: what we say is not in the log.
+launch() {
+  exec </dev/null >>"$2" || refuse "cannot write the log $2"
+  declare_container "$1"
+  umask 022
+  check_sources
+  mkdir -p -- "$pod_folder/tmp/$name" || refuse 'cannot make its scratch folder'
+  if [[ $pod_runtime == host ]]; then
+    start_process "$1"
+  fi
+  start_apptainer
+}
+
+# MESSAGE [STATUS]: the container cannot start; said in the job's own log, never in the container's.
+refuse() {
+  printf 'flashlink: container %s: %s\n' "$name" "$1" >&2
+  : >"$pod_folder/tmp/$name.failed"
+  exit "${2:-128}"
+}
+
+# Every source of a mount is what it must be, and no link has led it out of what the pod was granted.
+check_sources() {
+  local position source kind root
+  for ((position = 0; position < ${#binds[@]}; position += 5)); do
+    source=${binds[position]} kind=${binds[position + 3]} root=${binds[position + 4]}
+    check_inside "$source" "$root"
+    case $kind in
+      volume) [[ -e $source || ! -d $root ]] || mkdir -p -- "$source" ;;
+      DirectoryOrCreate) mkdir -p -- "$source" ;;
+      FileOrCreate) [[ -e $source ]] || : >"$source" ;;
+    esac 2>/dev/null
+    case $kind in
+      Directory*) [[ -d $source ]] || refuse "$source is not a folder of this machine" ;;
+      File*) [[ -f $source ]] || refuse "$source is not a file of this machine" ;;
+      *) [[ -e $source ]] || refuse "$source does not exist on this machine" ;;
+    esac
+  done
+}
+
+# PATH ROOT
+check_inside() {
+  local real root
+  root=$(realpath -e -- "$2" 2>/dev/null) || refuse "$2 does not exist on this machine"
+  real=$(realpath -m -- "$1")
+  [[ $real/ == "${root%/}"/* ]] || refuse "$1 leads out of $2"
+}

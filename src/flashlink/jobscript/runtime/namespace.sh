@@ -1,0 +1,102 @@
+# shellcheck shell=bash
+# The volumes of a host process at their mount paths, in a private mount namespace. Nothing is created on the machine: a
+# mount path that does not exist appears in an underlay, a tmpfs that holds binds of everything that was there.
+
+underlays=() # device numbers of the tmpfs that are ours
+
+# INDEX: inside the namespace: mount, then become the process.
+enter_namespace() {
+  local position
+  declare_container "$1"
+  umask 022
+  for ((position = 0; position < ${#binds[@]}; position += 5)); do
+    if [[ ! -e $(top_of "${binds[position + 1]}") ]]; then
+      new_root
+      break
+    fi
+  done
+  for ((position = 0; position < ${#binds[@]}; position += 5)); do
+    show "${binds[position]}" "${binds[position + 1]}" "${binds[position + 2]}"
+  done
+  become_process
+}
+
+# PATH: its first component.
+top_of() {
+  local rest=${1#/}
+  printf '/%s' "${rest%%/*}"
+}
+
+# A root of our own with all that is in the machine's, where new folders can be made.
+new_root() {
+  local stage=$pod_folder/tmp/$name.root
+  shadow / "$stage"
+  mkdir "$stage/.old" && pivot_root "$stage" "$stage/.old" && cd / && umount -l /.old && rmdir /.old ||
+    refuse 'cannot change to a root folder of its own'
+}
+
+# FOLDER STAGE: mount a tmpfs at STAGE and bind every entry of FOLDER into it.
+shadow() {
+  local entry copy
+  mkdir -p -- "$2" && mount -t tmpfs -o mode=0755 tmpfs "$2" || refuse "cannot make an underlay of $1"
+  chmod --reference="$1" -- "$2" 2>/dev/null
+  underlays+=("$(stat -c %d -- "$2")")
+  for entry in "${1%/}"/* "${1%/}"/.[!.]* "${1%/}"/..?*; do
+    copy=$2/${entry##*/}
+    if [[ -L $entry ]]; then
+      cp -P -- "$entry" "$copy"
+    elif [[ -d $entry ]]; then
+      mkdir -- "$copy" && mount --rbind -- "$entry" "$copy"
+    elif [[ -e $entry ]]; then
+      : >"$copy" && mount --bind -- "$entry" "$copy"
+    fi || refuse "cannot show $entry in an underlay"
+  done
+}
+
+# SOURCE TARGET MODE: let TARGET show SOURCE.
+show() {
+  [[ $1 != "$2" || $3 == ro ]] || return 0
+  if [[ ! -e $2 ]]; then
+    make_target "$1" "$2"
+  fi
+  mount --rbind -- "$1" "$2" || refuse "cannot mount $1 at $2"
+  if [[ $3 == ro ]]; then
+    mount -o remount,bind,ro -- "$2" || refuse "cannot mount $2 read-only"
+  fi
+}
+
+# SOURCE TARGET: make TARGET a mount point, in an underlay of the deepest folder that exists.
+make_target() {
+  local parent=$2 real stage
+  while [[ ! -d $parent ]]; do
+    parent=${parent%/*}
+    parent=${parent:-/}
+  done
+  real=$(realpath -e -- "$parent")
+  # In a folder that is ours, an underlay or a volume of the pod, the mount point can simply be made.
+  if ! is_ours "$real"; then
+    stage=$pod_folder/tmp/$name.underlay.$RANDOM$RANDOM
+    shadow "$real" "$stage"
+    mount --rbind -- "$stage" "$real" || refuse "cannot put an underlay on $real"
+  fi
+  if [[ -d $1 ]]; then
+    mkdir -p -- "$2"
+  else
+    mkdir -p -- "${2%/*}" && : >"$2"
+  fi || refuse "cannot make the mount point $2"
+}
+
+# FOLDER: true if an entry made in it is none of the machine's: it is on an underlay, or in a volume of the pod.
+is_ours() {
+  local device own position
+  device=$(stat -c %d -- "$1")
+  for own in ${underlays[@]+"${underlays[@]}"}; do
+    [[ $device != "$own" ]] || return 0
+  done
+  for ((position = 0; position < ${#binds[@]}; position += 5)); do
+    if [[ ${binds[position + 3]} == volume && "$1/" == "${binds[position + 1]%/}"/* ]]; then
+      return 0
+    fi
+  done
+  return 1
+}

@@ -1,0 +1,236 @@
+# shellcheck shell=bash
+# The life of a pod: prepare, init containers in order, containers side by side, clean up at every end.
+#
+# The generated part of the script declares the pod with `pod`, `volumes`, `init_container` and `container`, then calls
+# `run_pod`. Needs bash 4.2 and coreutils; host processes with volumes also need util-linux.
+
+export LC_ALL=C # every value is bytes
+umask 077
+shopt -s execfail
+
+pod_names=()     # of all containers, init containers first
+pod_functions=() # the function that declares each
+pod_inits=0      # how many of them are init containers
+pod_options=()   # further options of the container runtime
+pod_path=''      # what host processes get as PATH
+
+supervisors=()
+stop=''        # why the pod is ended early: cancelled or deadline
+interrupted='' # a trap has run while we waited
+
+# UID FOLDER RUNTIME EXECUTABLE RESTART_POLICY GRACE DEADLINE
+pod() {
+  pod_uid=$1 pod_folder=$2 pod_runtime=$3 pod_executable=$4 pod_restart=$5 pod_grace=$6 pod_deadline=$7
+}
+
+runtime_options() { pod_options=("$@"); }
+
+# Folders to put before PATH of host processes.
+process_path() {
+  local IFS=:
+  pod_path="$*:$PATH"
+}
+
+# NAME FUNCTION
+init_container() {
+  container "$@"
+  pod_inits=$((pod_inits + 1))
+}
+
+# NAME FUNCTION
+container() {
+  pod_names+=("$1")
+  pod_functions+=("$2")
+}
+
+# [--in-namespace INDEX]: the second form is how `start_process` comes back inside a mount namespace.
+run_pod() {
+  pod_path=${pod_path:-$PATH}
+  pod_script=$0
+  [[ $pod_script == /* ]] || pod_script=$PWD/$pod_script
+  if [[ ${1-} == --in-namespace ]]; then
+    enter_namespace "$2"
+  fi
+  export FLASHLINK_POD=$pod_uid
+  set -m # each background job is a process group of its own, and SIGINT is not ignored in it
+  trap 'finish "$?"' EXIT
+  trap 'stop_pod cancelled TERM' TERM INT HUP
+  trap 'stop_pod deadline USR1' USR1
+  prepare || abandon 'cannot prepare the folder of the pod'
+  run_inits && run_containers
+  exit "$pod_exit"
+}
+
+prepare() {
+  mkdir -p "$pod_folder" "$pod_folder/logs" || return
+  remove_scratch
+  mkdir -m 0700 "$pod_folder/volumes" "$pod_folder/tmp" || return
+  journal job-started - "node=${HOSTNAME//[!A-Za-z0-9.-]/}" "pid=$$"
+  volumes || return
+  watch_logs &
+  watcher=$!
+  if ((pod_deadline)); then
+    alarm "$pod_deadline" &
+    timer=$!
+  fi
+}
+
+# SECONDS: wake the job's main shell when they have passed.
+alarm() {
+  sleep "$1"
+  kill -USR1 "$$"
+}
+
+pod_exit=0
+
+run_inits() {
+  local index=0
+  while ((index < pod_inits)); do
+    fetch_image "$index"
+    start_supervisor "$index"
+    collect "$index"
+    index=$((index + 1))
+    if ((pod_exit)); then
+      skip_from "$index" "${pod_names[index - 1]}"
+      return 1
+    fi
+  done
+}
+
+run_containers() {
+  local index
+  for ((index = pod_inits; index < ${#pod_names[@]}; index++)); do
+    fetch_image "$index"
+  done
+  for ((index = pod_inits; index < ${#pod_names[@]}; index++)); do
+    start_supervisor "$index"
+  done
+  for ((index = pod_inits; index < ${#pod_names[@]}; index++)); do
+    collect "$index"
+  done
+}
+
+# INDEX
+start_supervisor() {
+  if [[ $stop ]]; then
+    supervisors[$1]=''
+    return
+  fi
+  supervise "$1" &
+  supervisors[$1]=$!
+  # A signal between the fork and this line has not reached the new one.
+  if [[ $stop ]]; then
+    kill -TERM "$!" 2>/dev/null
+  fi
+}
+
+# INDEX: wait for the container's supervisor; the first code that is not 0 becomes the job's.
+collect() {
+  local name=${pod_names[$1]} code=143
+  if [[ ${supervisors[$1]} ]]; then
+    await "${supervisors[$1]}"
+    supervisors[$1]=''
+    if [[ ! -e $pod_folder/tmp/$name.ended ]]; then # it died itself, so it could not tell
+      ((code)) || code=137
+      journal ended "$name" instance=0 "exit=$code" "cause=${stop:-runtime}"
+    fi
+  else
+    journal ended "$name" instance=0 "exit=$code" cause=not-started
+  fi
+  if ((pod_exit == 0)); then
+    pod_exit=$code
+  fi
+}
+
+# INDEX INIT: the container at INDEX and all later ones do not start because INIT failed.
+skip_from() {
+  local index
+  for ((index = $1; index < ${#pod_names[@]}; index++)); do
+    journal skipped "${pod_names[index]}" cause=init-failed "init=$2"
+  done
+}
+
+# CAUSE SIGNAL: pass the signal to all supervisors; each ends its container within the pod's grace.
+stop_pod() {
+  interrupted=1
+  [[ ! $stop ]] || return 0
+  stop=$1
+  local pid
+  for pid in ${supervisors[@]+"${supervisors[@]}"}; do
+    if [[ $pid ]]; then
+      kill "-$2" "$pid" 2>/dev/null
+    fi
+  done
+  if [[ ${fetching:-} ]]; then
+    kill -TERM -- "-$fetching" 2>/dev/null
+  fi
+}
+
+# MESSAGE: nothing can run.
+abandon() {
+  printf 'flashlink: %s\n' "$1" >&2
+  local name
+  for name in "${pod_names[@]}"; do
+    journal ended "$name" instance=0 exit=128 cause=runtime
+  done
+  exit 128
+}
+
+# STATUS: the last thing that happens, at every end.
+finish() {
+  local code pid
+  trap '' TERM INT HUP USR1
+  for pid in ${supervisors[@]+"${supervisors[@]}"}; do
+    if [[ $pid ]]; then
+      kill -TERM "$pid" 2>/dev/null
+      await "$pid"
+    fi
+  done
+  end_group "${timer:-}" KILL
+  end_group "${watcher:-}" TERM
+  kill_tagged
+  remove_scratch
+  journal job-ended - "exit=$1"
+  exit "$1"
+}
+
+# PID SIGNAL: end one of our own background jobs and wait until it is gone.
+end_group() {
+  local code
+  if [[ $1 ]]; then
+    kill "-$2" -- "-$1" 2>/dev/null
+    await "$1"
+  fi
+}
+
+# Volumes and scratch, whatever modes the containers gave their folders.
+remove_scratch() {
+  local place
+  for place in "$pod_folder/volumes" "$pod_folder/tmp"; do
+    if [[ -e $place || -L $place ]]; then
+      rm -rf -- "$place" 2>/dev/null && continue
+      chmod -R u+rwX -- "$place" 2>/dev/null
+      rm -rf -- "$place"
+    fi
+  done
+}
+
+# Kill what left its container's process group but still carries the pod's mark in its environment.
+kill_tagged() {
+  local entry word found round
+  for round in 1 2 3 4 5; do # it may fork while we look
+    found=''
+    for entry in /proc/[0-9]*; do
+      [[ -O $entry && $entry != "/proc/$$" && $entry != "/proc/$BASHPID" ]] || continue
+      while IFS= read -r -d '' word; do
+        if [[ $word == "FLASHLINK_POD=$pod_uid" ]]; then
+          kill -KILL "${entry#/proc/}" 2>/dev/null
+          found=1
+          break
+        fi
+      done 2>/dev/null <"$entry/environ"
+    done
+    [[ $found ]] || return 0
+    sleep "0.0$round"
+  done
+}

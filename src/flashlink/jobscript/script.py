@@ -1,0 +1,101 @@
+"""A `JobPlan` becomes bash: the fixed runtime, then a declaration of the pod in which every value is quoted."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+
+from flashlink.jobscript.plan import JobPlan, Step
+from flashlink.jobscript.quote import quote
+from flashlink.pods.pod import Files
+
+_RUNTIME = ("pod.sh", "container.sh", "volumes.sh", "journal.sh", "apptainer.sh", "host.sh", "namespace.sh")
+
+
+def render(plan: JobPlan, *, masked: bool = False) -> str:
+    """The job script: the same bytes for the same plan.
+
+    Environment and secrets stand in it, so its file is to be 0700 in a folder that is 0700.
+
+    Args:
+        plan: The job.
+        masked: Leave the content of secrets out; for people to read, not to be run.
+    """
+    return "\n".join(
+        ["#!/bin/bash", f"# {_comment(plan)}", "set -u", "", runtime(), *_declaration(plan, masked=masked), ""]
+    )
+
+
+@cache
+def runtime() -> str:
+    """The hand-written bash that every script carries."""
+    folder = files("flashlink.jobscript") / "runtime"
+    return "\n".join((folder / name).read_text("utf-8").removeprefix("# shellcheck shell=bash\n") for name in _RUNTIME)
+
+
+def _comment(plan: JobPlan) -> str:
+    return f"Pod {plan.name}, as a job of flashlink. It holds secrets."
+
+
+def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
+    identity = (plan.uid, str(plan.folder), plan.runtime, plan.executable)
+    yield _call("pod", *identity, plan.restart_policy, str(plan.grace), str(plan.deadline))
+    if plan.runtime_options:
+        yield _call("runtime_options", *plan.runtime_options)
+    if plan.path:
+        yield _call("process_path", *plan.path)
+    yield ""
+    yield from _volumes(plan, masked=masked)
+    steps = (*plan.init_steps, *plan.steps)
+    for index, step in enumerate(steps):
+        yield ""
+        yield from _container(index, step)
+        yield _call("init_container" if index < len(plan.init_steps) else "container", step.name, f"container_{index}")
+    yield ""
+    yield 'run_pod "$@"'
+
+
+def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:
+    calls = [_call("volume_scratch", volume.name) for volume in plan.scratch]
+    for volume in plan.files:
+        calls.append(_call("volume_files", volume.name))
+        calls.extend(_files(volume, masked=masked and volume.secret))
+    yield "volumes() {"
+    yield from (f"  {call} || return" for call in calls)
+    yield "  return 0"
+    yield "}"
+
+
+def _files(volume: Files, *, masked: bool) -> Iterator[str]:
+    for file in volume.files:
+        content = "" if masked else b64encode(file.content).decode("ascii")
+        yield _call("volume_file", volume.name, file.path, f"{file.mode:04o}", content)
+
+
+def _container(index: int, step: Step) -> Iterator[str]:
+    yield f"container_{index}() {{"
+    yield from (f"  {call}" for call in _properties(step))
+    yield "}"
+
+
+def _properties(step: Step) -> Iterator[str]:
+    yield _call("with_image", step.image)
+    if step.gpu:
+        yield _call("with_gpu", step.gpu)
+    if step.working_dir:
+        yield _call("with_workdir", step.working_dir)
+    for name, value in step.env:
+        yield _call("with_env", name, value)
+    for bind in step.binds:
+        mode = "ro" if bind.read_only else "rw"
+        yield _call("with_bind", str(bind.source), str(bind.target), mode, bind.kind, str(bind.root))
+    if step.argv is not None:
+        yield _call("with_argv", *step.argv)
+    elif step.args:
+        yield _call("with_args", *step.args)
+
+
+def _call(*words: str) -> str:
+    return " ".join([words[0], *map(quote, words[1:])])
