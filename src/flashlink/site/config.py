@@ -1,7 +1,7 @@
 """A site, as one TOML or YAML file says it: its batch system, how containers run, what volumes it grants.
 
-Every key has a default that is safe on a machine of one's own, so ``flashlink plugin`` runs without a file. The classes are
-the schema: `flashlink.site.load` reads a file into them and names the key of whatever is wrong.
+Every key has a default that is safe on a machine of one's own, so ``flashlink plugin`` runs without a file. The classes
+are the schema: `flashlink.site.load` reads a file into them and names the key of whatever is wrong.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Containers(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How containers run on the workers.
 
     Attributes:
-        runtime: "apptainer" and "singularity" run images. "host" runs the command as a process of the worker, without an
-            image: only the local batch system takes it. "auto", also for the local system alone, takes Apptainer or
+        runtime: "apptainer" and "singularity" run images. "host" runs the command as a process of the worker, without
+            an image: only the local batch system takes it. "auto", also for the local system alone, takes Apptainer or
             Singularity where the machine has one, else "host".
         executable: Path or name of Apptainer on the worker; "" looks for the runtime's name on PATH.
         options: Further options of ``apptainer exec`` for each container.
