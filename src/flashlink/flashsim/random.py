@@ -22,7 +22,7 @@ _ROUNDS = 10
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
-#: Counters a pass: the working arrays of one pass stay in the second-level cache, which makes it about three times faster.
+#: Counters a pass: the working arrays of one pass stay in the second-level cache.
 _CHUNK = 4096
 
 
@@ -30,8 +30,9 @@ _CHUNK = 4096
 class Stream:
     """The random numbers of one step of a production.
 
-    Two streams with different `seed` or `step` have nothing in common. Within one, the numbers of a particle are a function of
-    (event, particle) alone. The resolution is 32 bits: a uniform number is never 0 or 1, a normal one never beyond 6.8.
+    Two streams with different `seed` or `step` have nothing in common. Within one, the numbers of a particle are a
+    function of (event, particle) alone. The resolution is 32 bits: a uniform number is never 0 or 1, a normal one never
+    beyond 6.8.
 
     Args:
         seed: Seed of the production, any integer.

@@ -1,0 +1,211 @@
+"""Samples on disk: Parquet between the steps, ROOT for analysis. Outputs appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flashlink.errors import RequestError, wrong
+
+#: A table in memory: name to array, all of the same length.
+Columns = dict[str, npt.NDArray[Any]]
+
+_METADATA = b"flashlink"
+
+
+def read(path: Path, schema: Mapping[str, str]) -> Columns:
+    """Read a sample and check it.
+
+    Args:
+        path: A Parquet file.
+        schema: Column to numpy type: one of those in `flashlink.flashsim.samples`. Other columns are left out.
+
+    Raises:
+        RequestError: The file cannot be read, or has a column that is missing, of the wrong type or not finite.
+    """
+    with _opened(path) as file:
+        available = file.schema_arrow
+        missing = [name for name in schema if name not in available.names]
+        if missing:
+            raise wrong(f"{path}: column {missing[0]}", available.names, "there", "make the sample again")
+        for name, expected in schema.items():
+            _check_type(path, name, available.field(name).type, expected)
+        table = file.read(columns=list(schema))
+    columns = {name: _to_numpy(path, name, table.column(name), dtype) for name, dtype in schema.items()}
+    _check_finite(str(path), columns)
+    return columns
+
+
+def metadata(path: Path) -> dict[str, Any]:
+    """What `write` noted of a sample; empty for a Parquet file from elsewhere.
+
+    Raises:
+        RequestError: The file cannot be read.
+    """
+    with _opened(path) as file:
+        return _noted(file)
+
+
+def write(
+    path: Path, columns: Mapping[str, npt.ArrayLike], schema: Mapping[str, str], noted: Mapping[str, Any]
+) -> None:
+    """Write a sample under a temporary name, then rename it. The same arguments give the same bytes.
+
+    Args:
+        path: The Parquet file.
+        columns: The table; its arrays are cast to the types of `schema`.
+        schema: Column to numpy type; exactly these columns are written, in this order.
+        noted: What to tell about the sample (seed, step, versions), for `metadata`; as JSON, so no times and no hosts.
+
+    Raises:
+        RequestError: A value is not finite: nothing is written.
+    """
+    typed = {name: np.ascontiguousarray(columns[name], dtype=dtype) for name, dtype in schema.items()}
+    _check_finite(str(path), typed)
+    table = pa.table(typed)
+    with replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(_note(noted)), temporary, compression="zstd")
+
+
+def join(paths: Sequence[Path], output: Path) -> int:
+    """Put samples one after the other into one file, Parquet or ROOT (TTree ``tracks``) by the suffix of `output`.
+
+    Memory holds one input at a time.
+
+    Args:
+        paths: Parquet files with the same columns, in the order in which their rows shall stand.
+        output: Ends with ``.parquet`` or ``.root``.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        RequestError: Files differ in their columns, cannot be read, or the suffix is another.
+    """
+    writers = {".parquet": _join_parquet, ".root": _join_root}
+    if output.suffix not in writers:
+        raise wrong(f"output {output}", output.suffix, "a file name that ends with .parquet or .root")
+    if not paths:
+        raise RequestError("no sample to join: name at least one Parquet file")
+    schema = _common_schema(paths)
+    notes = [metadata(path) for path in paths]
+    noted = notes[0] if len(notes) == 1 else {"joined": notes}
+    with replacing(output) as temporary:
+        return writers[output.suffix](_tables(paths), schema, noted, temporary)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it when the block ends well and removed when it does not.
+
+    Raises:
+        RequestError: The folder is not there or cannot be written.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read: {error.strerror or _line(error)}") from error
+    except pa.ArrowException as error:
+        raise RequestError(f"{path}: not a whole Parquet file ({_line(error)}); make it again") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
+
+
+def _check_type(path: Path, name: str, found: pa.DataType, expected: str) -> None:
+    kinds = {"f": pa.types.is_floating, "i": pa.types.is_integer, "b": pa.types.is_boolean}
+    kind = np.dtype(expected).kind
+    if not kinds[kind](found) and not (kind == "f" and pa.types.is_integer(found)):
+        raise wrong(f"{path}: column {name}", str(found), f"of type {expected}")
+
+
+def _to_numpy(path: Path, name: str, column: pa.ChunkedArray, dtype: str) -> npt.NDArray[Any]:
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+        raise wrong(f"{path}: column {name}, row {row}", None, "a number")
+    try:
+        return np.array(column.cast(pa.from_numpy_dtype(np.dtype(dtype))).to_numpy())
+    except pa.ArrowInvalid as error:
+        raise RequestError(f"{path}: column {name}: does not fit into {dtype} ({_line(error)})") from error
+
+
+def _check_finite(place: str, columns: Columns) -> None:
+    for name, values in columns.items():
+        if values.dtype.kind != "f" or np.isfinite(values).all():
+            continue
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        where = f"event {columns['event'][row]}" if "event" in columns else f"row {row}"
+        raise wrong(f"{place}: column {name}, {where}", float(values[row]), "a finite number")
+
+
+def _noted(file: pq.ParquetFile) -> dict[str, Any]:
+    text = (file.schema_arrow.metadata or {}).get(_METADATA)
+    return dict(json.loads(text)) if text else {}
+
+
+def _note(noted: Mapping[str, Any]) -> dict[bytes, str]:
+    return {_METADATA: json.dumps(noted, sort_keys=True)}
+
+
+def _common_schema(paths: Sequence[Path]) -> pa.Schema:
+    schemas = []
+    for path in paths:
+        with _opened(path) as file:
+            schemas.append(file.schema_arrow.remove_metadata())
+        if schemas[-1] != schemas[0]:
+            raise wrong(f"{path}: columns", schemas[-1].names, f"those of {paths[0]}", "join samples of one kind")
+    return schemas[0]
+
+
+def _tables(paths: Sequence[Path]) -> Iterator[pa.Table]:
+    for path in paths:
+        with _opened(path) as file:
+            table = file.read()
+        yield table
+
+
+def _join_parquet(tables: Iterator[pa.Table], schema: pa.Schema, noted: Mapping[str, Any], output: Path) -> int:
+    rows = 0
+    with pq.ParquetWriter(output, schema.with_metadata(_note(noted)), compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table.replace_schema_metadata(writer.schema.metadata))
+            rows += table.num_rows
+    return rows
+
+
+def _join_root(tables: Iterator[pa.Table], schema: pa.Schema, noted: Mapping[str, Any], output: Path) -> int:
+    import uproot  # only here: it takes half a second to import
+
+    rows = 0
+    with uproot.recreate(output) as file:
+        tree = file.mktree("tracks", {field.name: np.dtype(field.type.to_pandas_dtype()) for field in schema})
+        for table in tables:
+            if table.num_rows:
+                tree.extend({name: table.column(name).to_numpy() for name in schema.names})
+            rows += table.num_rows
+        file["provenance"] = json.dumps(noted, sort_keys=True)
+    return rows
