@@ -23,8 +23,8 @@ import click
 def command(generated: tuple[Path, ...], reference: tuple[Path, ...], output: Path, record: Path | None) -> None:
     """Derive the flash simulation's tables from a reference sample.
 
-    Give the training a seed of its own: tables that were derived from the events that they then simulate look better than
-    they are. Several files: `--generated a.parquet --generated b.parquet`.
+    Give the training a seed of its own: tables that were derived from the events that they then simulate look better
+    than they are. Several files: `--generated a.parquet --generated b.parquet`.
     """
     from flashlink.flashsim.chunks import digests, read_chunks
     from flashlink.flashsim.parameterize import parameterize
