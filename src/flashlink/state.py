@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def state_home() -> Path:
-    """The folder of flashlink in the XDG state home: ``$XDG_STATE_HOME/flashlink``, by default ``~/.local/state/flashlink``.
+    """Folder in the XDG state home: ``$XDG_STATE_HOME/flashlink``, by default ``~/.local/state/flashlink``.
 
     The standard has relative paths in the variable ignored. Nothing is created.
     """

@@ -1,6 +1,6 @@
 """Read a site's file: TOML or YAML into `flashlink.site.config.Site`, with the variables of the environment on top.
 
-A variable ``FLASHLINK_SITE__<KEY>`` stands over a key of the file, ``__`` going down a table: ``FLASHLINK_SITE__LISTEN``
+A variable ``FLASHLINK_SITE__<KEY>`` stands over a key of the file; ``__`` goes down a table: ``FLASHLINK_SITE__LISTEN``
 is `listen`, ``FLASHLINK_SITE__BATCH__CPUS`` is `cpus` of ``[batch]``. Lists and tables are written as JSON:
 ``FLASHLINK_SITE__VOLUMES__HOST_PATHS='["/data"]'``.
 """
@@ -186,7 +186,7 @@ def _check(site: Site, source: str) -> None:
     """What types alone cannot say."""
     listen.parse(site.listen, f"{source}: listen")
     quantity.size(site.batch.memory or None, f"{source}: batch.memory")
-    quantity.size(site.limits.memory or None, f"{source}: limits.memory")
+    quantity.size(site.limits.memory, f"{source}: limits.memory")
     paths = {
         "images.folders": site.images.folders,
         "volumes.host_paths": site.volumes.host_paths,
