@@ -1,7 +1,7 @@
 """What a batch system is to flashlink: a handful of calls over many jobs at once.
 
-A third party adds a system with an entry point in the group ``flashlink.batch`` that names a `BatchSystem`; the contract
-suite in `flashlink.batch.testing` says whether it behaves. All calls are synchronous and come from one thread, so an
+A third party adds a system with an entry point in the group ``flashlink.batch`` that names a `BatchSystem`; the
+contract suite in `flashlink.batch.testing` says whether it behaves. All calls are synchronous and come from one thread, so an
 implementation needs no locks of its own.
 """
 
@@ -21,7 +21,7 @@ class JobSpec:
     """One job to submit.
 
     Attributes:
-        uid: Unique name of the job, the pod's uid: a system must be able to find a job again by it (`BatchSystem.find`).
+        uid: Unique name of the job, the pod's uid: a system must find a job again by it (`BatchSystem.find`).
         name: Short readable name for queue listings.
         script: Path of the executable bash script.
         folder: The job's private folder (0700), where worker and plugin share a file system.
@@ -64,7 +64,7 @@ class JobStatus:
     Attributes:
         state: See `JobState`.
         exit_code: Of the script, for ENDED: 0 to 255, 128+signal for a signal; None if the system cannot say.
-        reason: One line in words for a person: why it waits, why it was held, removed or lost; "" if there is nothing to say.
+        reason: One line for a person: why it waits, why it was held, removed or lost; "" if there is nothing to say.
         node: Host name of the worker, once known.
         started: Seconds since the epoch, once known.
         ended: Seconds since the epoch, once known.
@@ -96,7 +96,7 @@ class BatchSystem(Protocol):
     name: str
 
     def submit(self, jobs: Sequence[JobSpec]) -> list[str | SiteError]:
-        """Submit jobs; for each, in order, its job id or the reason for its refusal. A uid already known is not run again."""
+        """Submit jobs; for each, in order, its job id or the reason for its refusal. A known uid is not run again."""
 
     def query(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
         """State of these jobs by one question to the scheduler; a job it has never heard of, or forgot, is LOST."""

@@ -87,12 +87,11 @@ def parse(content: bytes) -> list[Event]:
 
 
 def _event(line: str) -> Event | None:
-    time, kind, container, *pairs = (*line.split("\t"), "", "", "")[: max(3, line.count("\t") + 1)]
-    reader = _READERS.get(kind)
-    if reader is None or not _TIME.fullmatch(time):
-        return None
     try:
-        return reader(float(time), container, dict(pair.split("=", 1) for pair in pairs))
+        time, kind, container, *pairs = line.split("\t")
+        if not _TIME.fullmatch(time):
+            return None
+        return _READERS[kind](float(time), container, dict(pair.split("=", 1) for pair in pairs))
     except (KeyError, ValueError):
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from flashlink.pods.pod import EmptyDir, Files, Pod, Resources
+from flashlink.pods.pod import EmptyDir, Files, Resources
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A pod and a site become a `JobPlan`, or a refusal that says what the site would need.
 
-Pure: nothing here looks at a disk or a clock, since the worker is another machine. What only the worker can know (does the
-path exist? does a link lead out of it?) the runtime checks there.
+Pure: nothing here looks at a disk or a clock, since the worker is another machine. What only the worker can know (does
+the path exist? does a link lead out of it?) the runtime checks there.
 """
 
 from __future__ import annotations

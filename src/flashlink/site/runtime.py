@@ -27,8 +27,8 @@ def resolve(site: Site) -> Site:
         The site with runtime "apptainer", "singularity" or "host"; on the local system with the executable's full path.
 
     Raises:
-        SiteError: "auto" or "host" with a batch system other than the local one, whose workers are other machines; or an
-            executable that is not here.
+        SiteError: "auto" or "host" with a batch system other than the local one, whose workers are other machines; or
+            an executable that is not here.
     """
     asked = site.containers
     if site.batch.system != "local":
