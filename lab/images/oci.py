@@ -1,8 +1,8 @@
 """Write an OCI image as one archive: layers, and the three JSON documents that describe them.
 
-``oci.py ARCHIVE CONFIG LAYER...``: `CONFIG` is the image's ``config`` object as JSON (Entrypoint, Cmd, Env, User, WorkingDir;
-https://github.com/opencontainers/image-spec, config.md), each `LAYER` a folder or an uncompressed tar, the lowest first.
-The same input gives the same bytes. Apptainer reads it as ``oci-archive:ARCHIVE``. Only Python's standard library.
+``oci.py ARCHIVE CONFIG LAYER...``: `CONFIG` is the image's ``config`` object as JSON (Entrypoint, Cmd, Env, User,
+WorkingDir; https://github.com/opencontainers/image-spec, config.md), each `LAYER` a folder or an uncompressed tar, the
+lowest first. The same input gives the same bytes. Apptainer reads it as ``oci-archive:ARCHIVE``.
 """
 
 from __future__ import annotations
