@@ -78,7 +78,7 @@ class Executor(RemoteExecutor):
         info = SubmittedJobInfo(job)
         earlier = self._records.find(key_of(job))
         try:
-            site = self._sites[str(job.resources.get("site", self._settings.site_name))]
+            site = self._sites[str(job.resources.get("site") or self._settings.site_name)]
             submission = Submission.plan(job, self._spec(job, site), site, earlier)
         except FlashlinkError as error:
             self.report_job_error(info, msg=str(error))
@@ -129,8 +129,8 @@ class Executor(RemoteExecutor):
         return f"{arguments} {format_cli_arg('--wait-for-files', list(job.get_wait_for_files()))}"
 
     def additional_general_args(self) -> str:
-        """What the pod shares with this process; given last, it wins."""
-        return str(format_cli_arg("--shared-fs-usage", _SHARED))
+        """What the pod shares with this process (given last, it wins), and no chatter: the log is the rule's own."""
+        return f"{format_cli_arg('--shared-fs-usage', _SHARED)} --quiet host progress rules reason"
 
     def format_job_exec(self, job: JobExecutorInterface) -> str:
         """The shell line that runs the job, the same in every run of Snakemake."""

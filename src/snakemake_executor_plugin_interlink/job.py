@@ -67,7 +67,9 @@ def digest(spec: JobSpec, wish: object, inputs: Iterable[tuple[str, int, int]]) 
         wish: What the rule says that is not in the command: its code and parameters.
         inputs: Path, modification time in ns and size of each input file.
     """
-    body = msgspec.json.encode([asdict(spec), repr(wish), sorted(inputs)], order="deterministic")
+    # Snakemake writes some options' values in the order of a set, another one in each process.
+    words = sorted(spec.command.split())
+    body = msgspec.json.encode([asdict(spec) | {"command": words}, repr(wish), sorted(inputs)], order="deterministic")
     return hashlib.sha256(body).hexdigest()
 
 

@@ -39,7 +39,7 @@ class FakePlugin(ThreadingHTTPServer):
         with self.lock, (self.folder / f"{metadata['uid']}.log").open("wb") as log:
             self.created.append(request["pod"])
             self.running[metadata["uid"]] = subprocess.Popen(
-                container["command"],
+                [word.replace("$$", "$") for word in container["command"]],
                 cwd=container["workingDir"],
                 env={"PATH": self.path, "HOME": str(self.folder), **env},
                 stdout=log,

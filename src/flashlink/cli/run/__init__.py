@@ -1,0 +1,54 @@
+"""``flashlink run``: the main job, from an embedded site to the report.
+
+- `processes`: children that cannot outlive the run;
+- `embedded`: the site: an embedded plugin, or one that runs elsewhere;
+- `workflow`: Snakemake on ``workflow/``;
+- `progress`: what the user sees meanwhile;
+- `interruption`: Ctrl-C;
+- `main_job`: the run itself.
+
+Everything heavy is imported when the command is called.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--events", type=click.IntRange(min=1), default=10_000, show_default=True, help="Collisions to simulate.")
+@click.option(
+    "--cores",
+    type=click.IntRange(min=1),
+    default=lambda: len(os.sched_getaffinity(0)),
+    show_default="all",
+    help="Cores of this machine that jobs of the embedded site may fill.",
+)
+@click.option(
+    "--site",
+    default="local",
+    show_default=True,
+    metavar="local|FILE|URL",
+    help="Where pods go: the embedded site, a site of your own by its file, or a running plugin (http://…, unix:PATH).",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Folder of the results; a second run does only what changed.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Everything random follows."
+)
+def command(events: int, cores: int, site: str, output: Path, seed: int) -> None:
+    """Run the main job: generate B+ -> J/psi K+ events, simulate them, analyse them, and report."""
+    from flashlink.cli.run.main_job import run
+    from flashlink.cli.run.workflow import Production
+
+    status = run(Production(events, seed, cores, output.absolute()), site)
+    if status:
+        raise SystemExit(status)

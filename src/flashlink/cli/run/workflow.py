@@ -1,0 +1,94 @@
+"""The workflow of the main job, run by Snakemake as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+
+from flashlink import __file__ as flashlink_file
+from flashlink.cli.run.embedded import IMAGE, RunSite
+from flashlink.cli.run.processes import start
+from flashlink.errors import FlashlinkError
+from snakemake_executor_plugin_interlink.executor import FOLDER
+from snakemake_executor_plugin_interlink.records import Records
+from snakemake_executor_plugin_interlink.sites import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Production:
+    """What is to be made.
+
+    Attributes:
+        events: Collisions.
+        seed: Of everything random.
+        cores: Cores of the site, if it is this machine.
+        output: Folder of the results; the workflow's working directory.
+    """
+
+    events: int
+    seed: int
+    cores: int
+    output: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps what is no result."""
+        return self.output / ".flashlink"
+
+
+def checkout() -> Path:
+    """The folder that holds ``workflow/``.
+
+    Raises:
+        FlashlinkError: flashlink was installed without it.
+    """
+    folder = Path(flashlink_file).resolve().parents[2]
+    if not (folder / "workflow" / "Snakefile").is_file():
+        raise FlashlinkError(f"{folder}: holds no workflow/Snakefile; run from a checkout of flashlink, with ./run")
+    return folder
+
+
+def start_snakemake(production: Production, site: RunSite, ledger: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start Snakemake on the workflow, its pods sent to `site`.
+
+    The run holds a lock of its own on the output folder, so Snakemake's, which a killed one leaves behind, is not taken.
+    """
+    workflow = checkout() / "workflow"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
+    command += ["--profile", str(workflow / "profiles" / "local"), "--directory", str(production.output), "--nolock"]
+    command += ["--config", f"events={production.events}", f"seed={production.seed}"]
+    command += ["--interlink-endpoint", site.endpoint, "--interlink-site-name", site.name]
+    command += ["--interlink-image", IMAGE, "--interlink-mounts", str(checkout()), "--interlink-ledger", str(ledger)]
+    caches = {"XDG_CACHE_HOME": str(production.folder / "cache")}
+    return start(command, log, at_death=signal.SIGKILL, environment=caches)
+
+
+def stop_snakemake(process: subprocess.Popen[bytes], *, at_once: bool) -> None:
+    """Ask Snakemake to cancel its pods and end (it takes SIGTERM for "finish what runs"), or end it at once."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL) if at_once else process.send_signal(signal.SIGINT)
+
+
+def delete_pods(output: Path) -> int:
+    """Delete every pod that the executor's records still name.
+
+    Returns:
+        How many could not be deleted.
+    """
+    records = Records(output / FOLDER / "pods")
+    left = 0
+    for record in records:
+        site = Site(record.site, record.endpoint, 0, getLogger(__name__))
+        try:
+            site.delete(record)
+            records.remove(record.key)
+        except FlashlinkError:
+            left += 1
+        finally:
+            site.close()
+    return left

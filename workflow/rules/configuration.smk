@@ -1,0 +1,53 @@
+"""The configuration, checked, and what follows from it for each chunk."""
+
+import json
+from pathlib import Path
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+
+def check(config):
+    """Refuse a wrong configuration in one line that names the key."""
+    schema = json.loads((Path(workflow.basedir) / "config.schema.json").read_text())
+    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    if error:
+        raise WorkflowError(f"configuration: {'.'.join(map(str, error.absolute_path)) or 'top level'}: {error.message}")
+
+
+check(config)
+
+
+#: Distance between the seed of the production and that of the training sample.
+TRAINING_SEED = 1_000_003
+
+
+def chunks(events):
+    """Names of the chunks that hold so many events."""
+    return [f"{number:04d}" for number in range(math.ceil(events / config["chunk"]))]
+
+
+def seed(wildcards):
+    """Seed of a sample; equal for all its chunks, since every event has its own random numbers."""
+    return config["seed"] + (TRAINING_SEED if wildcards.get("sample") == "training" else 0)
+
+
+def first_event(wildcards):
+    """Number of a chunk's first event."""
+    return int(wildcards.chunk) * config["chunk"]
+
+
+def size(wildcards):
+    """Events in a chunk; the last one may be smaller."""
+    total = config["training_events" if wildcards.sample == "training" else "events"]
+    return min(config["chunk"], total - first_event(wildcards))
+
+
+def site(step):
+    """Site of a step; "" leaves it to the executor."""
+    return config["sites"].get(step, "")
+
+
+def options(name):
+    """A function that writes the files of an input as a repeated option."""
+    return lambda wildcards, input: [word for path in input.get(name) for word in (f"--{name.replace('_', '-')}", path)]
