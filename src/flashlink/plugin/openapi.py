@@ -1,0 +1,65 @@
+"""The description of the plugin's routes, made from the very types that they read and write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from flashlink import __version__
+from flashlink.pods import wire
+
+_TYPES = (wire.CreateRequest, wire.CreateAnswer, wire.PodStatus, wire.Ping, wire.LogRequest)
+_REFERENCE = "#/components/schemas/{name}"
+
+
+def describe() -> dict[str, Any]:
+    """The OpenAPI 3.1 document. A GET with a body, which interLink sends, is noted there as what it is."""
+    _, components = msgspec.json.schema_components(_TYPES, ref_template=_REFERENCE)
+    pod = {"type": "object", "description": "A Kubernetes Pod (v1)"}
+    pods = {"type": "array", "items": pod}
+    create = {"oneOf": [_of("CreateRequest"), {"type": "array", "items": _of("CreateRequest"), "maxItems": 1}]}
+    statuses = {"oneOf": [{"type": "array", "items": _of("PodStatus")}, _of("Ping")]}
+    status = _operation("Status of pods; an empty list is a ping and gets the site's totals", pods, statuses)
+    logs = _operation("What a container wrote", _of("LogRequest"), None)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "flashlink: an interLink plugin",
+            "version": __version__,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "interLink sends GET with a body; POST does the same. Only 200 is success.",
+        },
+        "paths": {
+            "/create": {
+                "post": _operation("Run a pod; the same pod again changes nothing", create, _of("CreateAnswer"))
+            },
+            "/delete": {"post": _operation("End and forget a pod; an unknown one is fine", pod, None)},
+            "/status": {"get": status, "post": status},
+            "/getLogs": {"get": logs, "post": logs},
+            "/healthz": {"get": _operation("The plugin is alive", None, None)},
+            "/readyz": {"get": _operation("The batch system answers", None, None)},
+            "/metrics": {"get": _operation("Figures for Prometheus", None, None)},
+            "/version": {"get": _operation("Version of flashlink", None, {"type": "object"})},
+        },
+        "components": {"schemas": components},
+    }
+
+
+def _of(name: str) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(name=name)}
+
+
+def _operation(summary: str, body: dict[str, Any] | None, answer: dict[str, Any] | None) -> dict[str, Any]:
+    """One route: JSON in, and JSON, or plain text where no `answer` is given, out."""
+    content = {"application/json": {"schema": answer}} if answer else {"text/plain": {"schema": {"type": "string"}}}
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "responses": {
+            "200": {"description": "Done", "content": content},
+            "default": {"description": "One sentence that says what to do", "content": {"text/plain": {}}},
+        },
+    }
+    if body:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    return operation

@@ -1,0 +1,253 @@
+"""The pods that the plugin knows: in memory, where requests read them, and in the books, where a restart finds them.
+
+Requests come here: `Pods.create`, `Pods.delete` and `Pods.status` write down what is wanted or read what is known and
+return at once. `flashlink.plugin.reconcile` does what was wanted, and writes what it sees with `Pods.change`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flashlink.errors import RequestError
+from flashlink.plugin.books import Books
+from flashlink.plugin.record import Record
+from flashlink.plugin.submission import decide
+from flashlink.pods import wire
+from flashlink.pods.parse import container_names, parse_create, parse_identity
+from flashlink.pods.pod import Pod
+from flashlink.pods.status import ContainerState, Outline, Phase, is_final, pod_status
+from flashlink.site.config import Site
+
+#: What a pod's job id, or the reason for its refusal, comes by.
+Answer = Future[str | Exception]
+
+
+class Pods:
+    """All known pods. Methods may be called from any thread; none of them waits for the batch system.
+
+    Args:
+        books: Where they are kept.
+        site: What pods may ask for.
+        work: Folder with one private folder a pod.
+        system: Name of the batch system, the first part of its job ids.
+    """
+
+    def __init__(self, books: Books, site: Site, work: Path, system: str) -> None:
+        self.site = site
+        self.wake: Callable[[], None] = lambda: None
+        self._books = books
+        self._work = work
+        self._system = system
+        self._lock = threading.Lock()
+        self._answers: dict[str, Answer] = {}
+        self._records = {record.uid: record for record in books.records()}
+        self._tombstones = set(books.tombstones())
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, uid: str) -> Record | None:
+        """The record of a pod, or None."""
+        return self._records.get(uid)
+
+    def records(self) -> list[Record]:
+        """The records of all pods at this moment."""
+        with self._lock:
+            return list(self._records.values())
+
+    def folder(self, uid: str) -> Path:
+        """The private folder of a pod; `uid` is one that `parse_identity` has checked."""
+        return self._work / uid
+
+    def request(self, uid: str) -> bytes | None:
+        """The create request of a pod whose job is not submitted yet."""
+        return self._books.request(uid)
+
+    def jid(self, record: Record) -> str:
+        """InterLink's ``PodJID``: the job id, or, until it is known, what still tells system and uid."""
+        return record.job_id or record.hint or f"{self._system}/{record.uid}"
+
+    def create(self, body: bytes) -> tuple[Record, Answer]:
+        """Take in a pod; the same pod again changes nothing.
+
+        Args:
+            body: Of ``POST /create``.
+
+        Returns:
+            The record, and what will hold the job id or the reason why the batch system refused it.
+
+        Raises:
+            RequestError: The pod is wrong, or was deleted before.
+            SiteError: The site cannot run it.
+        """
+        pod = parse_create(body)
+        known = self._known(pod)
+        if known is not None:
+            return known
+        decide(pod, self.site, self.folder(pod.uid))
+        with self._lock:
+            known = self._known(pod)
+            if known is not None:
+                return known
+            record = Record(_outline(pod), time.time(), pod.restart_policy)
+            self._books.intend(record, body)
+            self._records[record.uid] = record
+            answer = self._answers[record.uid] = Future()
+        self.wake()
+        return record, answer
+
+    def _known(self, pod: Pod) -> tuple[Record, Answer] | None:
+        record = self._records.get(pod.uid)
+        if pod.uid in self._tombstones or (record is not None and record.deleted is not None):
+            raise RequestError(
+                f"pod {pod.namespace}/{pod.name}: uid {pod.uid} was deleted already; create it anew, under a new uid"
+            )
+        if record is None:
+            return None
+        answer = self._answers.get(pod.uid)
+        if answer is None:
+            answer = Future()
+            answer.set_result(record.job_id)
+        return record, answer
+
+    def answer(self, uid: str, outcome: str | Exception) -> None:
+        """Tell whoever waits for the job id of a pod."""
+        with self._lock:
+            waiting = self._answers.pop(uid, None)
+        if waiting is not None:
+            waiting.set_result(outcome)
+
+    def drop(self, uid: str) -> None:
+        """Keep nothing of a pod whose create was answered with a refusal."""
+        with self._lock:
+            self._books.drop(uid)
+            self._records.pop(uid, None)
+
+    def delete(self, raw: Mapping[str, Any]) -> Record | None:
+        """Write down that a pod shall end; a pod that nobody knows is looked for at the batch system all the same.
+
+        Args:
+            raw: The Kubernetes pod.
+
+        Returns:
+            Its record, or None if it was deleted before.
+
+        Raises:
+            RequestError: `raw` is no pod.
+        """
+        uid, name, namespace, jid = parse_identity(raw)
+        with self._lock:
+            if uid in self._tombstones:
+                return None
+            now = time.time()
+            record = self._records.get(uid) or self._stranger(raw, uid, name, namespace, jid)
+            if record.deleted is None:
+                record = replace(record, deleted=now)
+                self._books.put([record])
+                self._records[uid] = record
+        self.wake()
+        return record
+
+    def status(self, raws: Sequence[Mapping[str, Any]]) -> list[wire.PodStatus]:
+        """Status of pods, from memory; a pod that only the batch system may know is adopted.
+
+        Args:
+            raws: Kubernetes pods.
+
+        Raises:
+            RequestError: One of them is no pod.
+        """
+        return [self._status(raw) for raw in raws]
+
+    def _status(self, raw: Mapping[str, Any]) -> wire.PodStatus:
+        uid, name, namespace, jid = parse_identity(raw)
+        record = self._records.get(uid)
+        if record is None and self._ours(jid) and uid not in self._tombstones:
+            record = self._adopt(raw, uid, name, namespace, jid)
+        if record is None:
+            outline = _asked(raw, uid, name, namespace, frozenset())
+            return pod_status(outline, jid, _deleted(outline) if uid in self._tombstones else {})
+        outline = _asked(raw, uid, name, namespace, record.pod.not_offloaded)
+        return pod_status(outline, self.jid(record), record.states)
+
+    def _ours(self, jid: str) -> bool:
+        return jid.startswith((f"{self._system}:", f"{self._system}/"))
+
+    def _adopt(self, raw: Mapping[str, Any], uid: str, name: str, namespace: str, jid: str) -> Record:
+        with self._lock:
+            record = self._records.get(uid)
+            if record is None:
+                record = self._stranger(raw, uid, name, namespace, jid)
+                self._books.put([record])
+                self._records[uid] = record
+        self.wake()
+        return record
+
+    def _stranger(self, raw: Mapping[str, Any], uid: str, name: str, namespace: str, jid: str) -> Record:
+        """A pod that these books do not know: its job has to be looked for."""
+        hint = jid if jid.startswith(f"{self._system}:") else ""
+        policy = (raw.get("spec") or {}).get("restartPolicy") or "Always"
+        outline = _asked(raw, uid, name, namespace, frozenset())
+        problem = "looking for its job at the batch system"
+        return Record(outline, time.time(), str(policy), tried=True, hint=hint, problem=problem)
+
+    def change(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set fields of records, in memory and in the books at once; pods that are gone are passed over.
+
+        Args:
+            changes: Uid to the fields of `Record` that have new values.
+        """
+        with self._lock:
+            newer = [replace(self._records[uid], **fields) for uid, fields in changes.items() if uid in self._records]
+            self._books.put(newer)
+            self._records.update((record.uid, record) for record in newer)
+
+    def bury(self, uids: Iterable[str]) -> None:
+        """Forget deleted pods, except that they were deleted."""
+        gone = list(uids)
+        with self._lock:
+            self._books.bury(gone, time.time())
+            self._tombstones.update(gone)
+            for uid in gone:
+                self._records.pop(uid, None)
+
+    def forget_tombstones(self, before: float) -> None:
+        """Forget which pods were deleted before that time (seconds since the epoch)."""
+        with self._lock:
+            self._tombstones.difference_update(self._books.exhume(before))
+
+    def over(self, uid: str) -> bool:
+        """True if the containers of a pod write nothing any more: they ended, or nobody knows the pod."""
+        record = self._records.get(uid)
+        return record is None or is_final(record.pod, record.states)
+
+
+def _deleted(pod: Outline) -> dict[str, ContainerState]:
+    """Of a pod that is gone: whoever still asks must not wait for it."""
+    gone = ContainerState(Phase.TERMINATED, "Deleted", "the pod was deleted", 137)
+    return dict.fromkeys((*pod.init_containers, *pod.containers), gone)
+
+
+def _outline(pod: Pod) -> Outline:
+    init_containers = tuple(container.name for container in pod.init_containers)
+    containers = tuple(container.name for container in pod.containers)
+    return Outline(
+        pod.uid,
+        pod.name,
+        pod.namespace,
+        init_containers,
+        containers,
+        frozenset((*pod.not_offloaded, *pod.not_offloaded_init)),
+    )
+
+
+def _asked(raw: Mapping[str, Any], uid: str, name: str, namespace: str, not_offloaded: frozenset[str]) -> Outline:
+    """The pod as the virtual kubelet sees it: with the containers that run in the cluster."""
+    init_containers, containers = container_names(raw)
+    return Outline(uid, name, namespace, init_containers, containers, not_offloaded)

@@ -1,0 +1,351 @@
+"""The one thread that makes what is wanted true: it alone talks with the batch system, about many pods at a time.
+
+A round of it looks for jobs whose ids are not known, submits what waits, asks for the state of all jobs by one
+question, reads the journals that have grown, and ends what was deleted. What fails for now is tried again, later and
+later; nothing that goes wrong with one pod, or with the batch system, ends the thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import structlog
+
+from flashlink.batch import BatchSystem, Capacity, JobSpec, JobState, JobStatus
+from flashlink.errors import FlashlinkError, RequestError, SiteError
+from flashlink.jobscript.journal import Event, parse
+from flashlink.plugin import submission
+from flashlink.plugin.backoff import Backoff
+from flashlink.plugin.pods import Pods
+from flashlink.plugin.record import Record
+from flashlink.plugin.states import container_states
+from flashlink.pods.status import ContainerState, is_final, not_started
+
+#: Most jobs in one submission, so that the first answers do not wait for a thousand scripts.
+BULK = 200
+
+#: Seconds that a journal may need to arrive after the batch system has called its job ended.
+SETTLE = 2.0
+
+#: Seconds after which a job that still runs is cancelled again.
+CANCEL_AGAIN = 60.0
+
+#: Seconds for which deletes are remembered, and between two looks at the site's totals.
+REMEMBER, RECOUNT = 86400.0, 60.0
+
+FINAL = (JobState.ENDED, JobState.LOST)
+
+T = TypeVar("T")
+Argument = TypeVar("Argument")
+Changes = dict[str, dict[str, Any]]
+
+log = structlog.get_logger("flashlink.plugin")
+
+
+class Reconciler:
+    """Keeps pods and batch system in step.
+
+    Args:
+        pods: What is wanted, and where to write what is seen.
+        batch: The batch system; only this thread calls it once `start` was called.
+        interval: Seconds between two rounds.
+        seen: Told of each call of the batch system: its name, its seconds, whether it went well.
+    """
+
+    def __init__(
+        self,
+        pods: Pods,
+        batch: BatchSystem,
+        interval: float,
+        seen: Callable[[str, float, bool], None],
+    ) -> None:
+        self._pods = pods
+        self._batch = batch
+        self._interval = interval
+        self._seen = seen
+        self._again = Backoff()
+        self._cancelled: dict[str, float] = {}
+        self._journals: dict[str, tuple[tuple[int, int], list[Event]]] = {}
+        self._wake = threading.Event()
+        self._stopped = False
+        self._next_sweep = 0.0
+        self._next_count = 0.0
+        self._thread = threading.Thread(target=self._run, name="reconcile")
+        #: Set when the batch system has been asked about everything once.
+        self.first_round = threading.Event()
+        #: Totals of the site as last told; None until the batch system has answered once.
+        self.capacity: Capacity | None = None
+        self._troubles: dict[str, str] = {}
+        pods.wake = self._wake.set
+
+    @property
+    def trouble(self) -> str:
+        """What the batch system fails with at present; "" if it answers."""
+        return next(iter(list(self._troubles.values())), "")
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after its present call; jobs go on."""
+        self._stopped = True
+        self._wake.set()
+        self._thread.join()
+        self._batch.close()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._wake.wait(max(0.0, self._next_sweep - time.monotonic()))
+            self._wake.clear()
+            try:
+                self.round()
+                self.first_round.set()
+            except Exception:
+                # A defect, or a disk that is full: nothing is lost, as all is in the books and the next round sees it.
+                log.exception("round failed")
+                self._next_sweep = time.monotonic() + max(self._interval, 1.0)
+
+    def round(self) -> None:
+        """Do what is due now."""
+        now = time.monotonic()
+        self._seek()
+        self._submit()
+        if now >= self._next_sweep:
+            self._next_sweep = now + self._interval
+            self._sweep()
+            self._count(now)
+        self._end()
+
+    def _ask(self, call: str, question: Callable[[Argument], T], argument: Argument) -> T:
+        """Ask the batch system, unless it failed on the same call too recently.
+
+        Raises:
+            SiteError: It failed now, or then.
+        """
+        now = time.monotonic()
+        if not self._again.ready(call, now):
+            raise SiteError(self._troubles.get(call, ""), transient=True)
+        try:
+            answer = question(argument)
+        except SiteError as error:
+            pause = self._again.failed(call, time.monotonic())
+            self._troubles[call] = str(error)
+            self._seen(call, time.monotonic() - now, False)
+            log.warning("batch system failed", call=call, error=str(error), again_in_s=pause)
+            raise
+        self._again.went_well(call)
+        self._troubles.pop(call, None)
+        self._seen(call, time.monotonic() - now, True)
+        return answer
+
+    def _seek(self) -> None:
+        """Look for jobs that may exist though their ids are not known: no pod is submitted twice."""
+        unsure = {record.uid: record for record in self._pods.records() if record.tried and record.has_no_job}
+        if not unsure:
+            return
+        try:
+            found = self._ask("find", self._batch.find, list(unsure))
+        except SiteError:
+            return
+        changes: Changes = {}
+        for uid, record in unsure.items():
+            job_id = found.get(uid) or record.hint
+            if job_id:
+                changes[uid] = {"job_id": job_id, "problem": ""}
+                log.info("job found again", pod=uid, job=job_id)
+            elif record.deleted is not None or self._pods.request(uid) is not None:
+                changes[uid] = {"tried": False}
+            else:
+                changes[uid] = _failure(record, "lost: neither the plugin nor the batch system knows its job")
+        self._pods.change(changes)
+        for uid, fields in changes.items():
+            if "job_id" in fields:
+                self._pods.answer(uid, fields["job_id"])
+
+    def _submit(self) -> None:
+        """Submit all that waits, in bulk; the books know of the attempt before the batch system does."""
+        now = time.monotonic()
+        if not self._again.ready("submit", now):
+            return
+        waiting = [
+            record
+            for record in self._pods.records()
+            if record.has_no_job and not record.tried and record.deleted is None and self._again.ready(record.uid, now)
+        ]
+        for start in range(0, len(waiting), BULK):
+            specs = [spec for record in waiting[start : start + BULK] if (spec := self._prepare(record)) is not None]
+            if specs and not self._submit_bulk(specs):
+                return
+
+    def _prepare(self, record: Record) -> JobSpec | None:
+        body = self._pods.request(record.uid)
+        if body is None:
+            self._refuse(record, SiteError("its create request is not in the books any more; create the pod anew"))
+            return None
+        try:
+            return submission.prepare(body, self._pods.site, self._pods.folder(record.uid))
+        except FlashlinkError as error:
+            self._refuse(record, error)
+        except OSError as error:
+            self._later(record.uid, f"its folder cannot be written: {error.strerror}")
+        return None
+
+    def _submit_bulk(self, specs: Sequence[JobSpec]) -> bool:
+        self._pods.change({spec.uid: {"tried": True} for spec in specs})
+        outcomes: Sequence[str | SiteError]
+        try:
+            outcomes = self._ask("submit", self._batch.submit, specs)
+        except SiteError as error:
+            if error.transient:
+                # Some may have been taken in before it failed: they stay `tried`, so `_seek` asks before the next try.
+                self._pods.change({spec.uid: {"problem": str(error)} for spec in specs})
+                return False
+            outcomes = [error] * len(specs)
+        submitted: Changes = {}
+        for spec, outcome in zip(specs, outcomes, strict=True):
+            if isinstance(outcome, str):
+                submitted[spec.uid] = {"job_id": outcome, "job": JobStatus(JobState.QUEUED), "problem": ""}
+                log.info("submitted", pod=spec.uid, job=outcome, name=spec.name)
+            elif outcome.transient:
+                self._later(spec.uid, str(outcome))
+            else:
+                self._refuse_uid(spec.uid, outcome)
+        self._pods.change(submitted)
+        self._next_sweep = 0.0  # what they wait for is known now
+        for uid, fields in submitted.items():
+            self._again.went_well(uid)
+            self._pods.answer(uid, fields["job_id"])
+        return True
+
+    def _later(self, uid: str, problem: str) -> None:
+        pause = self._again.failed(uid, time.monotonic())
+        self._pods.change({uid: {"tried": False, "problem": problem}})
+        log.warning("not submitted yet", pod=uid, error=problem, again_in_s=pause)
+
+    def _refuse_uid(self, uid: str, error: FlashlinkError) -> None:
+        record = self._pods.get(uid)
+        if record is not None:
+            self._refuse(record, error)
+
+    def _refuse(self, record: Record, error: FlashlinkError) -> None:
+        """The pod will never run: its create says so if it still waits, else its status does."""
+        log.warning("refused", pod=record.uid, error=str(error))
+        self._again.went_well(record.uid)
+        self._pods.change({record.uid: _failure(record, str(error))})
+        self._remove_folder(record.uid)
+        self._pods.answer(record.uid, error)
+
+    def _sweep(self) -> None:
+        """Ask about all jobs at once, then read the journals: what a job wrote before it ended is there by then."""
+        watched = {record.job_id: record for record in self._pods.records() if record.job_id and not record.final}
+        if not watched:
+            self._journals.clear()
+            return
+        told: Mapping[str, JobStatus] = {}
+        with suppress(SiteError):  # the journals are read all the same
+            told = self._ask("query", self._batch.query, list(watched))
+        now = time.time()
+        changes: Changes = {}
+        for job_id, record in watched.items():
+            fields = self._look(record, told.get(job_id), now)
+            if fields:
+                changes[record.uid] = fields
+        self._pods.change(changes)
+
+    def _look(self, record: Record, job: JobStatus | None, now: float) -> dict[str, Any]:
+        """What is new about one pod."""
+        journal = self._journal(record)
+        seen: dict[str, Any] = {"job": job or record.job}
+        if seen["job"] is not None and seen["job"].state in FINAL:
+            seen["ended_at"] = record.ended_at or now
+        else:
+            seen["ended_at"] = None
+        newer = replace(record, **seen)
+        over = newer.ended_at is not None and now - newer.ended_at >= SETTLE
+        seen["states"] = container_states(newer, journal, over=over)
+        seen["final"] = newer.ended_at is not None and is_final(record.pod, seen["states"])
+        if seen["final"]:
+            self._journals.pop(record.uid, None)
+            log.info("ended", pod=record.uid, job=record.job_id, exit_codes=_exit_codes(seen["states"]))
+        return {name: value for name, value in seen.items() if value != getattr(record, name)}
+
+    def _journal(self, record: Record) -> list[Event]:
+        """The journal of a pod, read again only when it has grown."""
+        path = self._pods.folder(record.uid) / "journal"
+        try:
+            facts = path.stat()
+            version = (facts.st_size, facts.st_mtime_ns)
+            known = self._journals.get(record.uid)
+            if known is None or known[0] != version:
+                known = self._journals[record.uid] = (version, parse(path.read_bytes()))
+        except OSError:
+            return []
+        return known[1]
+
+    def _count(self, now: float) -> None:
+        if now < self._next_count:
+            return
+        with suppress(SiteError):
+            self.capacity = self._ask("capacity", lambda batch: batch.capacity(), self._batch)
+            self._next_count = now + RECOUNT
+        self._pods.forget_tombstones(time.time() - REMEMBER)
+
+    def _end(self) -> None:
+        """Cancel the jobs of deleted pods; of those that have ended, remove every trace."""
+        deleted = [
+            record
+            for record in self._pods.records()
+            if record.deleted is not None and not (record.tried and record.has_no_job)
+        ]
+        running = [record for record in deleted if record.job_id and record.ended_at is None]
+        self._cancel(running)
+        ended = [record for record in deleted if not record.job_id or record.ended_at is not None]
+        jobs = [record.job_id for record in ended if record.job_id]
+        try:
+            if jobs:
+                self._ask("forget", self._batch.forget, jobs)
+        except SiteError:
+            return
+        self._pods.bury(record.uid for record in ended if self._remove_folder(record.uid))
+        for record in ended:
+            self._cancelled.pop(record.uid, None)
+            self._journals.pop(record.uid, None)
+            self._again.went_well(record.uid)
+            self._pods.answer(record.uid, RequestError(f"pod {record.label}: was deleted while it was being created"))
+            log.info("deleted", pod=record.uid, job=record.job_id)
+
+    def _cancel(self, running: Sequence[Record]) -> None:
+        """Cancel jobs, and again after a while: a scheduler may have been told and have forgotten."""
+        now = time.monotonic()
+        due = [record for record in running if now >= self._cancelled.get(record.uid, 0.0)]
+        if not due:
+            return
+        with suppress(SiteError):
+            self._ask("cancel", self._batch.cancel, [record.job_id for record in due])
+            self._cancelled.update((record.uid, now + CANCEL_AGAIN) for record in due)
+
+    def _remove_folder(self, uid: str) -> bool:
+        try:
+            submission.remove(self._pods.folder(uid))
+        except OSError as error:
+            log.warning("folder not removed yet", pod=uid, error=str(error))
+            return False
+        return True
+
+
+def _failure(record: Record, message: str) -> dict[str, Any]:
+    """The fields of a record whose pod failed before it had a job."""
+    names = (*record.pod.init_containers, *record.pod.containers)
+    now = time.time()
+    states = {name: not_started(message, 1, now) for name in names if name not in record.pod.not_offloaded}
+    return {"tried": False, "problem": message, "states": states, "ended_at": now, "final": True}
+
+
+def _exit_codes(states: Mapping[str, ContainerState]) -> dict[str, int]:
+    return {name: state.exit_code for name, state in states.items()}

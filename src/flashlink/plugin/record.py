@@ -1,0 +1,58 @@
+"""One pod as the plugin knows it: who it is, which job it became, what its containers were last seen to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from flashlink.batch import JobStatus
+from flashlink.pods.status import ContainerState, Outline
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything about one pod that must outlive the plugin; never changed, only replaced by a newer one.
+
+    Attributes:
+        pod: Identity and container names.
+        created: Seconds since the epoch when it was taken in or adopted.
+        restart_policy: "Never", "OnFailure" or "Always": whether an ended container starts again.
+        tried: The batch system may know the uid though the job id is not known: a submission was begun, or another
+            plugin's pod is being adopted. It is asked for the uid before anything else happens to the pod.
+        hint: The ``JobID`` annotation of an adopted pod: its job id, unless the batch system knows better.
+        job_id: The batch system's; "" until it is known.
+        job: What the batch system last said about the job.
+        ended_at: When the batch system was first seen to call the job ended or lost.
+        states: Last known state of each container.
+        problem: Why it does not go on at the moment, in words for the user; "" if all is well.
+        final: All is over and was read for the last time: no sweep looks at it again.
+        deleted: When the delete came, or None.
+    """
+
+    pod: Outline
+    created: float
+    restart_policy: str = "Always"
+    tried: bool = False
+    hint: str = ""
+    job_id: str = ""
+    job: JobStatus | None = None
+    ended_at: float | None = None
+    states: Mapping[str, ContainerState] = field(default_factory=dict)
+    problem: str = ""
+    final: bool = False
+    deleted: float | None = None
+
+    @property
+    def uid(self) -> str:
+        """The pod's uid."""
+        return self.pod.uid
+
+    @property
+    def label(self) -> str:
+        """Namespace and name, as users call the pod."""
+        return f"{self.pod.namespace}/{self.pod.name}"
+
+    @property
+    def has_no_job(self) -> bool:
+        """Its job has still to be found or submitted."""
+        return not self.job_id and not self.final

@@ -1,0 +1,128 @@
+"""What the containers of a pod do, from two witnesses: the job's journal and the batch system.
+
+The journal is the truth about containers, the batch system the truth about the job. Where the job is over and the
+journal tells no end of a container, the container was cut off: it ends with an exit code that is not 0 and the cause in
+words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from flashlink.batch import JobState, JobStatus
+from flashlink.jobscript.journal import Ended, Event, JobEnded, JobStarted, Pulling, Skipped, Started
+from flashlink.plugin.record import Record
+from flashlink.pods.status import ContainerState, Phase, not_started
+
+#: Exit code of what was killed from outside: 128 + SIGKILL.
+KILLED = 137
+
+#: Exit code of what ended well, but only because it was told to: 128 + SIGTERM.
+TERMINATED_EARLY = 143
+
+#: The journal's word for how a container ended, in words and as Kubernetes' reason.
+CAUSES = {
+    "exited": ("", ""),
+    "signal": ("Error", ""),
+    "deadline": ("DeadlineExceeded", "stopped at the deadline (activeDeadlineSeconds or the site's wall time)"),
+    "cancelled": ("Cancelled", "stopped because the pod was deleted or its job removed"),
+    "oom": ("OOMKilled", "killed because it used more memory than it may"),
+    "not-started": ("NotStarted", "not started: the job ended before"),
+    "runtime": ("RuntimeError", "the container could not be started or supervised; the job's log tells more"),
+}
+
+#: What a pod's containers wait for, by the state of its job.
+WAITS = {
+    JobState.QUEUED: ("JobQueued", "waiting in the queue of the batch system"),
+    JobState.HELD: ("JobHeld", "held by the batch system"),
+    JobState.RUNNING: ("ContainerCreating", "the job is starting"),
+}
+
+
+def container_states(record: Record, journal: Iterable[Event], *, over: bool) -> dict[str, ContainerState]:
+    """State of each offloaded container.
+
+    Args:
+        record: What is known of the pod; ``record.job`` is the batch system's word about its job.
+        journal: The job's events in the order in which they happened; empty if there are none yet.
+        over: The batch system calls the job ended or lost, and the journal has had its time to arrive.
+    """
+    states: dict[str, ContainerState] = {}
+    last: JobEnded | None = None
+    for event in journal:
+        match event:
+            case JobStarted():
+                # A job that the batch system runs a second time begins anew.
+                states, last = {}, None
+            case JobEnded():
+                last = event
+            case Ended(container=name):
+                states[name] = _ended(event, states.get(name), record)
+            case Pulling(container=name):
+                states[name] = ContainerState(Phase.WAITING, "Pulling", "the image is being fetched")
+            case Started(container=name):
+                states[name] = ContainerState(Phase.RUNNING, started=event.time, restarts=event.instance)
+            case Skipped(container=name):
+                states[name] = not_started(f"init container {event.init} failed", 1, event.time)
+    ours = (*record.pod.init_containers, *record.pod.containers)
+    fill = _cut_off(record, last) if over or last is not None else _waiting(record)
+    return {name: fill(states.get(name)) for name in ours if name not in record.pod.not_offloaded}
+
+
+def _ended(event: Ended, before: ContainerState | None, record: Record) -> ContainerState:
+    started = before.started if before is not None and before.restarts == event.instance else None
+    code = event.exit
+    if _starts_again(record, event):
+        phase, reason = Phase.WAITING, "CrashLoopBackOff"
+        message = f"ended with exit code {code}; starts again after a pause"
+    else:
+        phase = Phase.TERMINATED
+        reason, message = CAUSES.get(event.cause, ("Error", event.cause))
+        if event.cause == "signal" and code > 128:
+            message = f"ended by signal {code - 128}"
+        elif event.cause in ("cancelled", "deadline"):
+            # However well it took SIGTERM, it was stopped before its time, so it has not succeeded.
+            code = code or TERMINATED_EARLY
+            message = (record.job.reason if record.job is not None else "") or message
+    return ContainerState(phase, reason, message, code, started, event.time, event.instance)
+
+
+def _starts_again(record: Record, event: Ended) -> bool:
+    """As Kubernetes has it: an init container that succeeded is done whatever the policy; a stop ends all restarts."""
+    if event.cause not in ("exited", "signal", "oom", "runtime") or record.restart_policy == "Never":
+        return False
+    done_once = record.restart_policy == "OnFailure" or event.container in record.pod.init_containers
+    return not done_once or event.exit != 0
+
+
+def _waiting(record: Record) -> Callable[[ContainerState | None], ContainerState]:
+    """Of a job that goes on: a container without events waits for what the job waits for."""
+    if record.job is None:
+        reason, message = "ContainerCreating", record.problem or "on its way to the batch system"
+    else:
+        reason, message = WAITS.get(record.job.state, ("ContainerCreating", "the job is ending"))
+        message = ": ".join(part for part in (message, record.job.reason or record.problem) if part)
+    waiting = ContainerState(Phase.WAITING, reason, message)
+    return lambda state: state or waiting
+
+
+def _cut_off(record: Record, last: JobEnded | None) -> Callable[[ContainerState | None], ContainerState]:
+    """Of a job that is over: a container without an end was cut off, or never started."""
+    job = record.job or JobStatus(JobState.ENDED)
+    told = job.exit_code if job.exit_code is not None else (last.exit if last is not None else None)
+    ended = job.ended or (last.time if last is not None else record.ended_at)
+    if job.state is JobState.LOST:
+        why = f"lost: {job.reason or 'the batch system does not know the job any more'}"
+    else:
+        why = job.reason or f"the job ended{'' if told is None else f' with exit code {told}'} before the container did"
+
+    def fill(state: ContainerState | None) -> ContainerState:
+        if state is None or (state.phase is Phase.WAITING and state.ended is None):
+            return not_started(why, told or KILLED, ended)
+        if state.terminated:
+            return state
+        return ContainerState(
+            Phase.TERMINATED, "Error", why, state.exit_code or told or KILLED, state.started, ended, state.restarts
+        )
+
+    return fill
