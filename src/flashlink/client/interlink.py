@@ -6,6 +6,7 @@ It works against any plugin that speaks interLink 0.5 or later, by http or over 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ _TRANSIENT = {408, 425, 429, 502, 503, 504}
 
 #: interLink itself waits so long for the first byte of an answer.
 _PATIENCE = httpx.Timeout(120.0, connect=10.0)
+
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 
 class InterLink:
@@ -130,14 +133,15 @@ class InterLink:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            why = _ERRNO.sub("", str(error)) or "in vain"
             raise SiteError(
-                f"{self.endpoint}: no interLink plugin answers ({error}); start one with 'flashlink plugin' "
+                f"{self.endpoint}: no interLink plugin answers ({why}); start one with 'flashlink plugin' "
                 "or name another endpoint",
                 transient=True,
             ) from None
         except httpx.TimeoutException:
             raise SiteError(f"{self.endpoint}: the plugin did not answer in time", transient=True) from None
-        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
+        except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
             raise SiteError(f"{self.endpoint}: the connection broke ({error})", transient=True) from None
         except httpx.HTTPError as error:
             raise SiteError(f"{self.endpoint}: {error}") from None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flashlink.pods import downward
+from flashlink.pods import downward, fields
 from flashlink.pods.expand import expand
 from flashlink.pods.value import Value
 
@@ -46,6 +46,7 @@ def environment(pod: Value, container: Value, objects: Objects) -> list[dict[str
             if _VARIABLE.fullmatch(prefix + key):
                 env[prefix + key] = value
     for entry in container["env"].each():
+        fields.check(entry, fields.UNRESOLVED_VARIABLE, "variable")
         if entry["valueFrom"]:
             value_from = _value_from(pod, container, entry["valueFrom"], objects)
             if value_from is None:

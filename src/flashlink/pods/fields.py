@@ -178,6 +178,31 @@ VOLUME: Mapping[str, Rule] = {
     "rbd": _VOLUME,
 }
 
+_ITEMS = {"items": _honoured("see its own table"), "optional": _honoured(), "defaultMode": _honoured()}
+_TOKEN = _honoured("as interLink sends it; only a cluster can issue a token")
+
+#: Fields of each kind of volume, and of each source of a projected volume.
+VOLUME_SOURCE: Mapping[str, Mapping[str, Rule]] = {
+    "emptyDir": {"medium": _honoured("'' or 'Memory'"), "sizeLimit": _honoured()},
+    "configMap": {"name": _honoured(), **_ITEMS},
+    "secret": {"secretName": _honoured(), "name": _honoured("in projected volumes"), **_ITEMS},
+    "projected": {"sources": _honoured(), "defaultMode": _honoured()},
+    "downwardAPI": {"items": _honoured(), "defaultMode": _honoured()},
+    "hostPath": {"path": _honoured(), "type": _honoured("all but sockets and devices")},
+    "persistentVolumeClaim": {"claimName": _honoured(), "readOnly": _honoured()},
+    "serviceAccountToken": dict.fromkeys(("audience", "expirationSeconds", "path"), _TOKEN),
+}
+
+#: Fields of the entries of ``items``, in config maps and secrets and in the downward API.
+ITEM: Mapping[str, Rule] = dict.fromkeys(("key", "path", "mode", "fieldRef", "resourceFieldRef"), _honoured())
+
+#: Fields of a container's ``resources``.
+RESOURCES: Mapping[str, Rule] = {
+    "requests": _honoured("what the job asks for; limits where there are none"),
+    "limits": _honoured(),
+    "claims": _refused("devices are asked for as resources, such as nvidia.com/gpu"),
+}
+
 #: Fields of EnvVar.
 VARIABLE: Mapping[str, Rule] = {
     "name": _honoured(),
@@ -195,6 +220,21 @@ MOUNT: Mapping[str, Rule] = {
     "recursiveReadOnly": _ignored("read-only mounts are as recursive as the worker's kernel makes them"),
     "mountPropagation": _refused("mounts made in a container stay in it; leave it out", "None", "HostToContainer"),
 }
+
+
+#: Fields of EnvVar before the virtual kubelet, or the client, has resolved it.
+UNRESOLVED_VARIABLE: Mapping[str, Rule] = {**VARIABLE, "valueFrom": _honoured("resolved before it is sent")}
+
+
+def check_source(source: Value, kind: str) -> None:
+    """Refuse fields of a volume's `source` of `kind`, or of its items, that are unknown; see `check`."""
+    if not source.given:
+        return
+    if kind not in VOLUME_SOURCE:
+        raise source.refuse("no kind of volume that flashlink knows; leave it out")
+    check(source, VOLUME_SOURCE[kind], f"{kind} volume")
+    for item in source["items"].each():
+        check(item, ITEM, "volume item")
 
 
 def check(value: Value, rules: Mapping[str, Rule], kind: str) -> None:

@@ -179,6 +179,7 @@ def _container(container: Value, spec: Value) -> Container:
     _check_security(container["securityContext"])
     env = _env(container["env"])
     resources = container["resources"]
+    fields.check(resources, fields.RESOURCES, "container's resources")
     limits = _resources(resources["limits"], {})
     return Container(
         name=names.label(container["name"]),

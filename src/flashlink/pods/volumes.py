@@ -58,6 +58,7 @@ def volume(value: Value, pod: Value, contents: Contents) -> Volume:
     if len(given) > 1:
         raise value.refuse(f"is {' and '.join(given)} at once; leave one")
     source = value[given[0]] if given else Value(None, value.place)
+    fields.check_source(source, given[0] if given else "emptyDir")
     match given:
         case ["configMap"]:
             return Files(name, _checked(value, _config_map(source, contents, _mode(source["defaultMode"]))))
@@ -124,13 +125,13 @@ def _projected(value: Value, pod: Value, contents: Contents) -> Files:
     files: list[File] = []
     secret = False
     for source in projected["sources"].each():
+        for kind, part in source.items():
+            fields.check_source(part, kind)
         secret = secret or bool(source["secret"] or source["serviceAccountToken"])
         if source["secret"].given:
             files += _secret(source["secret"], source["secret"]["name"], contents, mode)
         elif delivered is not None:
-            items = [
-                item for _, part in source.items() if isinstance(part.raw, Mapping) for item in part["items"].each()
-            ]
+            items = [item for _, part in source.items() for item in part["items"].each()]
             modes |= {_file_path(item["path"]): _mode(item["mode"], mode) for item in items}
         elif source["downwardAPI"].given:
             files += _downward(source["downwardAPI"], pod, mode)
