@@ -15,6 +15,9 @@ from typing import Any
 
 from flashlink.errors import RequestError, wrong
 
+#: What is shown of a key; Kubernetes' own are shorter.
+_LONGEST_KEY = 330
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -32,7 +35,8 @@ class Value:
     def __getitem__(self, key: str) -> Value:
         """The field `key` of this object; a missing field is a null value with a place."""
         joint = "" if not self.place or self.place.endswith(" ") else "."
-        return Value(self.mapping().get(key), f"{self.place}{joint}{key}")
+        shown = key if key.isprintable() and len(key) <= _LONGEST_KEY else repr(key[:_LONGEST_KEY])
+        return Value(self.mapping().get(key), f"{self.place}{joint}{shown}")
 
     def __bool__(self) -> bool:
         """False for what Kubernetes takes as not set: null, "", 0, false, empty lists and objects."""
