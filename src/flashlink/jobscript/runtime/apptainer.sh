@@ -27,8 +27,8 @@ fetched_image() {
 
 # Become the container.
 start_apptainer() {
-  local position home=$pod_folder/tmp/$name
-  local -a options=(--cleanenv --contain --no-home --no-eval --pid --workdir "$home" --pwd "${workdir:-/}")
+  local position home='' scratch=$pod_folder/tmp/$name
+  local -a options=(--cleanenv --contain --no-eval --pid --workdir "$scratch" --pwd "${workdir:-/}")
   if [[ $image == *://* ]]; then
     image=$(fetched_image "$image")
     [[ -e $image ]] || refuse 'its image could not be fetched; see the lines above'
@@ -38,6 +38,7 @@ start_apptainer() {
     nvidia) options+=(--nv) ;;
     amd) options+=(--rocm) ;;
   esac
+  set_home ${env[@]+"${env[@]}"}
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
     options+=(--mount "$(mount_option "${binds[position]}" "${binds[position + 1]}" "${binds[position + 2]}")")
   done
@@ -52,6 +53,22 @@ start_apptainer() {
   refuse "cannot run $pod_executable"
 }
 
+# [NAME VALUE]...: HOME as the pod says, else a folder of the container's own. Apptainer lets no variable set it, but it takes
+# the second half of --home, and --no-home keeps it from mounting anything there.
+set_home() {
+  while (($#)); do
+    [[ $1 != HOME ]] || home=$2
+    shift 2
+  done
+  if [[ ! $home ]]; then
+    home=/home/pod
+    mkdir -p -- "$scratch/home"
+    options+=(--mount "$(mount_option "$scratch/home" "$home" rw)")
+  fi
+  [[ $home != *:* ]] || refuse "HOME cannot hold a colon in Apptainer: $home"
+  options+=(--no-home --home "/:$home")
+}
+
 # SOURCE TARGET MODE: the value of --mount, which is one line of CSV: every field in double quotes, those inside doubled.
 mount_option() {
   local mode=''
@@ -64,7 +81,7 @@ export_into_container() {
   local prefix=APPTAINERENV_
   [[ $pod_runtime != singularity ]] || prefix=SINGULARITYENV_
   while (($#)); do
-    export "$prefix$1=$2"
+    [[ $1 == HOME ]] || export "$prefix$1=$2"
     shift 2
   done
 }

@@ -92,11 +92,12 @@ wants_restart() {
   esac
 }
 
-# CAUSE: SIGTERM now, SIGKILL after the grace.
+# CAUSE: SIGTERM now, SIGKILL after the grace. As in Kubernetes, SIGTERM goes to the container's first process alone, which
+# ends the others in its own way; Apptainer passes it on.
 stop_container() {
   interrupted=1 stop=$1
   [[ $child && ! ${killer:-} ]] || return 0
-  kill -TERM -- "-$child" 2>/dev/null
+  kill -TERM "$child" 2>/dev/null
   kill_later "$child" &
   killer=$!
 }
