@@ -76,7 +76,7 @@ make_environment() {
     stands "$name" "requirements/$name.txt" && continue
     make_venv
     say "Installing requirements/$name.txt ..."
-    pip_install --require-hashes -r "requirements/$name.txt"
+    pip_install --require-hashes --use-pep517 --no-build-isolation -r "requirements/$name.txt"
     stamp "$name" "requirements/$name.txt"
   done
   if ! stands flashlink pyproject.toml; then

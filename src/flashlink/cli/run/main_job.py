@@ -119,14 +119,19 @@ def _only_run(production: Production) -> Iterator[None]:
     except OSError as error:
         raise RequestError(f"--output {production.output}: cannot be used: {error.strerror}") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, production.output)
         yield
-    except BlockingIOError:
-        raise RequestError(
-            f"--output {production.output}: another 'flashlink run' is at work there; wait for it, or take another folder"
-        ) from None
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, output: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RequestError(
+            f"--output {output}: another 'flashlink run' is at work there; wait for it, or take another folder"
+        ) from None
 
 
 def _failure(failures: list[Entry], log: Path, console: Console) -> FlashlinkError:

@@ -1,4 +1,4 @@
-"""Child processes that cannot outlive their purpose: each in a session of its own, with a signal for the parent's death."""
+"""Child processes that cannot outlive their purpose: each in its own session, with a signal for the parent's death."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def checkout() -> Path:
 def start_snakemake(production: Production, site: RunSite, ledger: Path, log: Path) -> subprocess.Popen[bytes]:
     """Start Snakemake on the workflow, its pods sent to `site`.
 
-    The run holds a lock of its own on the output folder, so Snakemake's, which a killed one leaves behind, is not taken.
+    The run holds a lock of its own on the folder, so Snakemake's, which a killed one leaves behind, is not taken.
     """
     workflow = checkout() / "workflow"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
