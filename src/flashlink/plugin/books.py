@@ -11,7 +11,8 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -87,6 +88,19 @@ class Books:
             self._database.close()
             self._held.close()
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction, all or nothing, on disk when it ends."""
+        with self._lock:
+            try:
+                with self._database:
+                    self._database.execute("BEGIN IMMEDIATE")
+                    yield
+            except sqlite3.Error as error:
+                raise SiteError(
+                    f"the plugin cannot write its books: {error}; try again later", transient=True
+                ) from error
+
     def records(self) -> list[Record]:
         """Every pod in the books."""
         with self._lock:
@@ -105,8 +119,7 @@ class Books:
 
     def intend(self, record: Record, request: bytes) -> None:
         """Write down a new pod before anything is done about it."""
-        with self._lock, self._database:
-            self._database.execute("BEGIN IMMEDIATE")
+        with self._writing():
             self._database.execute(_PUT, (record.uid, _encode(record)))
             self._database.execute("INSERT OR REPLACE INTO requests VALUES (?, ?)", (record.uid, request))
 
@@ -119,30 +132,26 @@ class Books:
                 done.append((record.uid,))
         if not rows:
             return
-        with self._lock, self._database:
-            self._database.execute("BEGIN IMMEDIATE")
+        with self._writing():
             self._database.executemany(_PUT, rows)
             self._database.executemany("DELETE FROM requests WHERE uid = ?", done)
 
     def bury(self, uids: Sequence[str], now: float) -> None:
         """Take pods out of the books and remember that they were deleted, so that a late create does not start them."""
-        with self._lock, self._database:
-            self._database.execute("BEGIN IMMEDIATE")
+        with self._writing():
             self._database.executemany("DELETE FROM pods WHERE uid = ?", [(uid,) for uid in uids])
             self._database.executemany("DELETE FROM requests WHERE uid = ?", [(uid,) for uid in uids])
             self._database.executemany(_BURY, [(uid, now) for uid in uids])
 
     def drop(self, uid: str) -> None:
         """Take out a pod that was refused: nothing of it is kept."""
-        with self._lock, self._database:
-            self._database.execute("BEGIN IMMEDIATE")
+        with self._writing():
             self._database.execute("DELETE FROM pods WHERE uid = ?", (uid,))
             self._database.execute("DELETE FROM requests WHERE uid = ?", (uid,))
 
     def exhume(self, before: float) -> list[str]:
         """Forget tombstones older than `before` (seconds since the epoch); the uids that were forgotten."""
-        with self._lock, self._database:
-            self._database.execute("BEGIN IMMEDIATE")
+        with self._writing():
             rows = self._database.execute(
                 "DELETE FROM tombstones WHERE deleted < ? RETURNING uid", (before,)
             ).fetchall()

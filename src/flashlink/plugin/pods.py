@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from flashlink.errors import RequestError
 from flashlink.plugin.books import Books
 from flashlink.plugin.record import Record
@@ -23,6 +25,8 @@ from flashlink.pods.parse import container_names, parse_create, parse_identity
 from flashlink.pods.pod import Pod
 from flashlink.pods.status import ContainerState, Outline, Phase, is_final, pod_status
 from flashlink.site.config import Site
+
+log = structlog.get_logger("flashlink.plugin")
 
 #: What a pod's job id, or the reason for its refusal, comes by.
 Answer = Future[str | Exception]
@@ -180,12 +184,9 @@ class Pods:
         return jid.startswith((f"{self._system}:", f"{self._system}/"))
 
     def _adopt(self, raw: Mapping[str, Any], uid: str, name: str, namespace: str, jid: str) -> Record:
-        with self._lock:
-            record = self._records.get(uid)
-            if record is None:
-                record = self._stranger(raw, uid, name, namespace, jid)
-                self._books.put([record])
-                self._records[uid] = record
+        # Not in the books yet, as a status never waits for a disk: until the job is found, the kubelet keeps its id.
+        record = self._records.setdefault(uid, self._stranger(raw, uid, name, namespace, jid))
+        log.info("adopted", pod=uid, job=jid)
         self.wake()
         return record
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from flashlink import batch
 from flashlink.batch import BatchSystem
+from flashlink.errors import SiteError
 from flashlink.plugin.app import Routes, application
 from flashlink.plugin.books import Books
 from flashlink.plugin.door import Door
@@ -56,9 +57,7 @@ def serve(site: Site, ready: Callable[[str], None]) -> None:
     state = state_folder(site)
     with Books(state) as books, Door(listen.parse(site.listen)) as door:
         system = _batch_system(site, state / "batch")
-        work = work_folder(site)
-        work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        pods = Pods(books, site, work, system.name)
+        pods = Pods(books, site, _private(work_folder(site)), system.name)
         metrics = Metrics(pods.records, site.name)
         reconciler = Reconciler(pods, system, site.batch.poll_seconds, metrics.batch_call)
         routes = Routes(pods, reconciler, metrics)
@@ -70,6 +69,16 @@ def serve(site: Site, ready: Callable[[str], None]) -> None:
         finally:
             reconciler.stop()
     log.info("stopped", pods=len(pods))
+
+
+def _private(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SiteError(
+            f"{folder}: cannot hold the pods' folders: {error.strerror}; choose another work folder"
+        ) from error
+    return folder
 
 
 def _batch_system(site: Site, state: Path) -> BatchSystem:

@@ -1,0 +1,159 @@
+"""What the virtual kubelet makes of a status: each trap of interLink's contract, against real jobs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+
+import pytest
+
+
+def test_pod_that_succeeds(kubelet, pod):
+    one = pod("echo hello")
+    answer = kubelet.create(one)
+    assert answer.status_code == 200
+    assert set(answer.json()) == {"PodUID", "PodJID"}
+    assert answer.json()["PodJID"].startswith("local:")
+    assert kubelet.until(one, "Succeeded", "Failed") == "Succeeded"
+    assert kubelet.logs(one).text == "hello\n"
+
+
+def test_pod_that_fails_has_its_exit_code(kubelet, pod):
+    one = pod("exit 7")
+    kubelet.create(one)
+    assert kubelet.until(one, "Succeeded", "Failed") == "Failed"
+    assert kubelet.states(one)["main"]["terminated"]["exitCode"] == 7
+
+
+def test_signal_is_128_plus_its_number(kubelet, pod):
+    one = pod("kill -KILL $$$$")  # Kubernetes makes one $ of two
+    kubelet.create(one)
+    kubelet.until(one, "Failed")
+    ended = kubelet.states(one)["main"]["terminated"]
+    assert ended["exitCode"] == 137
+    assert "signal 9" in ended["message"]
+
+
+def test_one_failed_container_fails_the_pod_and_each_has_its_own_code(kubelet, pod, container):
+    one = pod(containers=[container("a", "exit 0"), container("b", "exit 5"), container("c", "sleep 0.3; exit 0")])
+    kubelet.create(one)
+    assert kubelet.until(one, "Succeeded", "Failed") == "Failed"
+    codes = {name: state["terminated"]["exitCode"] for name, state in kubelet.states(one).items()}
+    assert codes == {"a": 0, "b": 5, "c": 0}
+
+
+def test_unknown_pod_waits_and_does_not_succeed(kubelet, pod):
+    one = pod("true", init=["true"])
+    (status,) = kubelet.ask([one])
+    assert [entry["name"] for entry in status["containers"]] == ["main"]
+    assert [entry["name"] for entry in status["initContainers"]] == ["init0"]
+    assert all("waiting" in state for state in kubelet.states(one).values())
+
+
+def test_pod_of_another_batch_system_is_not_adopted(kubelet, pod):
+    one = pod("true")
+    one["metadata"]["annotations"]["JobID"] = "slurm:cluster:17"
+    assert all("waiting" in state for state in kubelet.states(one).values())
+
+
+def test_init_containers_run_in_order_before_the_others(kubelet, pod, tmp_path):
+    trace = tmp_path / "trace"
+    one = pod(f"echo main >> {trace}", init=[f"sleep 0.3; echo 0 >> {trace}", f"echo 1 >> {trace}"])
+    kubelet.create(one)
+    assert kubelet.until(one, "Succeeded", "Failed") == "Succeeded"
+    assert trace.read_text().split() == ["0", "1", "main"]
+
+
+def test_failed_init_container_ends_everything_after_it(kubelet, pod):
+    one = pod("echo never", init=["true", "exit 4", "echo never"])
+    kubelet.create(one)
+    assert kubelet.until(one, "Succeeded", "Failed", seconds=10) == "Failed"
+    states = kubelet.states(one)
+    assert states["init0"]["terminated"]["exitCode"] == 0
+    assert states["init1"]["terminated"]["exitCode"] == 4
+    for later in ("init2", "main"):
+        assert states[later]["terminated"]["message"] == "not started: init container init1 failed"
+        assert states[later]["terminated"]["exitCode"] != 0
+    assert "never" not in kubelet.logs(one).text
+
+
+def test_running_is_ready_and_has_a_start_time(kubelet, pod):
+    one = pod("sleep 30")
+    kubelet.create(one)
+    kubelet.until(one, "Running")
+    (status,) = kubelet.ask([one])
+    (entry,) = status["containers"]
+    assert entry["ready"] is True
+    assert entry["state"]["running"]["startedAt"]
+    kubelet.delete(one)
+
+
+def test_status_carries_identity_and_job_id(kubelet, pod):
+    one = pod("true")
+    kubelet.create(one)
+    (status,) = kubelet.ask([one])
+    metadata = one["metadata"]
+    told = (status["name"], status["namespace"], status["UID"], status["JID"])
+    assert told == (metadata["name"], "default", metadata["uid"], metadata["annotations"]["JobID"])
+
+
+def test_container_that_stays_in_the_cluster_goes_with_the_others(kubelet, pod, container):
+    one = pod(containers=[container("main", "sleep 1.5; exit 0"), container("mesh", "unused")], init=["true"])
+    one["metadata"]["annotations"]["interlink.eu/disable-offload-containers"] = "mesh"
+    kubelet.create(one)
+    kubelet.until(one, "Running")
+    assert "running" in kubelet.states(one)["mesh"]
+    assert kubelet.until(one, "Succeeded", "Failed") == "Succeeded"
+    assert kubelet.states(one)["mesh"]["terminated"]["exitCode"] == 0
+
+
+def test_init_container_that_stays_in_the_cluster_does_not_keep_the_pod_pending(kubelet, pod):
+    one = pod("sleep 1.5", init=["unused", "true"])
+    one["metadata"]["annotations"]["interlink.eu/disable-offload-init-containers"] = "init0"
+    kubelet.create(one)
+    kubelet.until(one, "Running")
+    assert kubelet.until(one, "Succeeded", "Failed") == "Succeeded"
+
+
+def test_container_killed_with_its_job_is_not_a_success(kubelet, plugin, pod, eventually):
+    one = pod("sleep 60")
+    kubelet.create(one)
+    kubelet.until(one, "Running")
+    journal = plugin.pod_folder(one) / "journal"
+    pid = int(journal.read_text().split("pid=")[1].split()[0])
+    os.kill(pid, signal.SIGKILL)
+    assert kubelet.until(one, "Succeeded", "Failed") == "Failed"
+    ended = kubelet.states(one)["main"]["terminated"]
+    assert ended["exitCode"] != 0
+    assert ended["message"]
+
+
+def test_deleted_pod_ends_for_whoever_still_asks(kubelet, plugin, pod, eventually):
+    one = pod("sleep 60")
+    kubelet.create(one)
+    kubelet.until(one, "Running")
+    kubelet.delete(one)
+    eventually(lambda: not plugin.pod_folder(one).exists())
+    eventually(lambda: "terminated" in kubelet.states(one)["main"])
+    assert kubelet.states(one)["main"]["terminated"]["exitCode"] == 137
+
+
+def test_many_pods_in_one_call_come_back_in_order(kubelet, pod):
+    pods = [pod("true") for _ in range(200)]
+    for one in pods:
+        one["metadata"]["uid"] = str(uuid.uuid4())
+    statuses = kubelet.ask(pods)
+    assert [status["UID"] for status in statuses] == [one["metadata"]["uid"] for one in pods]
+
+
+def test_fake_kubelet_itself_sees_the_traps(kubelet, pod, crash):
+    """The fake must fail where the real one does, or these tests would prove nothing."""
+    one = pod("true", containers=[{"name": "a"}, {"name": "b"}])
+    uid = one["metadata"]["uid"]
+    kubelet.pods[uid], kubelet.phases[uid] = one, "Pending"
+    kubelet._take({"name": "x", "UID": uid, "containers": [], "initContainers": []})
+    assert kubelet.phases[uid] == "Succeeded"
+    failed = {"name": "a", "state": {"terminated": {"exitCode": 1}}}
+    with pytest.raises(crash):
+        kubelet._take({"name": "x", "UID": uid, "containers": [failed], "initContainers": []})
