@@ -1,0 +1,148 @@
+"""The track fit: a Kalman filter of five parameters, all tracks at once, from the last hit towards the beam.
+
+R. Frühwirth, "Application of Kalman filtering to track and vertex fitting", NIM A 262 (1987) 444. Filtering against the
+flight direction makes the last filtered state the best estimate where it is wanted, at the beam: no smoother is needed.
+
+The field is linearised around the trajectory that the pattern recognition found, not around the filter's own estimate:
+that one hardly knows the momentum before it has come through the magnet, and would be linearised in the wrong place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from flashlink.flashsim.reference import material
+from flashlink.flashsim.reference.decay import MASSES, PION
+from flashlink.flashsim.reference.geometry import Foil, Geometry, Surface
+from flashlink.flashsim.reference.passage import FIELD_START
+from flashlink.flashsim.reference.propagate import beam_distance, bend, cylinder_distance, straight, with_derivatives
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+#: Standard deviations before the first hit, too wide to tell anything: x, y in mm, tx, ty, and q/p in parts of itself.
+_PRIOR = (20.0, 20.0, 0.05, 0.05, 1.0)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fitted tracks; n of them.
+
+    Attributes:
+        state: At the point closest to the beam axis, shape (5, n).
+        covariance: Of the state, at fixed z, shape (5, 5, n).
+        z: Of that point, mm.
+        chi2: Of the fit.
+        ndf: Its degrees of freedom.
+    """
+
+    state: Floats
+    covariance: Floats
+    z: Floats
+    chi2: Floats
+    ndf: Integers
+
+
+def fit(measured: Floats, seeds: Floats, start: float, geometry: Geometry) -> Fit:
+    """Fit tracks.
+
+    Args:
+        measured: Coordinates by row of the geometry, shape (coordinates, n), NaN for none.
+        seeds: States near the truth to linearise at, at z = `start`, shape (5, n).
+        start: z of the last layer that is used, mm.
+        geometry: The detector: its material counts as noise, with the mass of the pion.
+    """
+    surfaces = [surface for surface in geometry.surfaces if surface.z <= start]
+    filtering = _Filter(measured, seeds, start)
+    for surface in reversed(surfaces):
+        filtering.cross(surface, geometry)
+    filtering.cross_foil(geometry.foil)
+    filtering.move_straight(beam_distance(filtering.state))
+    ndf = np.isfinite(measured[: surfaces[-1].last]).sum(axis=0) - 5
+    return Fit(filtering.state, filtering.covariance, filtering.z, filtering.chi2, ndf)
+
+
+class _Filter:
+    """Tracks under way towards the beam."""
+
+    def __init__(self, measured: Floats, seeds: Floats, start: float) -> None:
+        count = seeds.shape[1]
+        self.measured = measured
+        self.state = seeds.copy()
+        self.reference = seeds
+        self.z = np.full(count, start)
+        self.chi2 = np.zeros(count)
+        self.covariance = np.zeros((5, 5, count))
+        widths = (*_PRIOR[:4], _PRIOR[4] * np.abs(seeds[4]))
+        for place, width in enumerate(widths):
+            self.covariance[place, place] = np.square(width)
+
+    def cross(self, surface: Surface, geometry: Geometry) -> None:
+        """Go to a surface, take in its hits and its scattering."""
+        if surface.z >= FIELD_START:
+            self._move_bent(surface.z, geometry)
+            crossed = surface.crossed(self.state[0], self.state[1])
+        else:
+            # behind its first hit a track is left alone: the rest of the way is the foil's and the beam's
+            needed = np.isfinite(self.measured[: surface.last]).any(axis=0)
+            self.move_straight(np.where(needed, surface.z - self.z, 0.0))
+            crossed = needed & surface.crossed(self.state[0], self.state[1])
+        for number, coordinate in enumerate(surface.coordinates):
+            self._update(self.measured[surface.first + number], coordinate, surface.detector.resolution)
+        self._pass_matter(np.where(crossed, surface.detector.radiation, 0.0))
+
+    def cross_foil(self, foil: Foil) -> None:
+        """Back through the wall around the beam, for tracks that come from within."""
+        distance = cylinder_distance(self.state, foil.radius)
+        crosses = distance < 0
+        self.move_straight(np.where(crosses, distance, 0.0))
+        self._pass_matter(np.where(crosses, foil.radiation, 0.0))
+
+    def move_straight(self, distance: Floats) -> None:
+        """Move by `distance` along z without a field."""
+        self.state = straight(self.state, distance)
+        covariance = self.covariance
+        covariance[0:2] += distance * covariance[2:4]
+        covariance[:, 0:2] += distance * covariance[:, 2:4]
+        self.z = self.z + distance
+
+    def _move_bent(self, z: float, geometry: Geometry) -> None:
+        start = float(self.z[0]) if len(self.z) else z
+        if start == z:
+            return
+        deviation = self.state - self.reference
+        self.reference, derivatives = with_derivatives(
+            self.reference, lambda states: bend(states, start, z, geometry.field)
+        )
+        deviation[0:4] += np.einsum("ijn,jn->in", derivatives, deviation[2:5])
+        self.state = self.reference + deviation
+        covariance = self.covariance
+        covariance[0:4] += np.einsum("ijn,jkn->ikn", derivatives, covariance[2:5])
+        covariance[:, 0:4] += np.einsum("ijn,kjn->kin", derivatives, covariance[:, 2:5])
+        self.z = np.full_like(self.z, z)
+
+    def _update(self, measured: Floats, coordinate: tuple[float, float], resolution: float) -> None:
+        cosine, sine = coordinate
+        has = np.isfinite(measured)
+        gain = cosine * self.covariance[0] + sine * self.covariance[1]
+        variance = cosine * gain[0] + sine * gain[1] + resolution**2
+        residual = np.where(has, measured - cosine * self.state[0] - sine * self.state[1], 0.0)
+        weight = has / variance
+        self.state += gain * (weight * residual)
+        self.covariance -= gain[:, None] * (weight * gain)[None]
+        self.chi2 += weight * residual**2
+
+    def _pass_matter(self, radiation: Floats) -> None:
+        amount = radiation * material.path(self.state)
+        p = material.momentum(self.state)
+        angle = material.scattering_angle(p, MASSES[PION], amount)
+        xx, yx, yy = material.scattering_covariance(self.state, angle)
+        self.covariance[2, 2] += xx
+        self.covariance[3, 3] += yy
+        self.covariance[2, 3] += yx
+        self.covariance[3, 2] += yx
+        self.state[4] = np.sign(self.state[4]) / material.lose_energy(p, MASSES[PION], -amount)
