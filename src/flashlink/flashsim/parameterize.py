@@ -47,7 +47,9 @@ def parameterize(
     _check(reference, rows, simulated)
     tracks, truth = _selected(reference, rows >= 0), _selected(simulated, rows[rows >= 0])
     condition, of_track = Condition.of(simulated), Condition.of(truth)
-    grid = Grid.fit(condition)
+    grid = Grid.fit(of_track)
+    accepted = grid.accepts(condition)
+    category = _categories(len(condition), rows, reference["category"])
     return Tables(
         format=FORMAT,
         version=__version__,
@@ -55,7 +57,7 @@ def parameterize(
             *digests, events=len(first_rows(generated["event"])), particles=len(condition), tracks=len(rows)
         ),
         grid=grid,
-        efficiency=Efficiency.fit(condition, grid, _categories(len(condition), rows, reference["category"])),
+        efficiency=Efficiency.fit(condition[accepted], grid, category[accepted]),
         resolution=Resolution.fit(of_track, grid, tracks["category"].astype(np.int8), residuals(tracks, truth)),
         identification=Identification.fit(
             of_track, grid, tracks["category"].astype(np.int8), tracks["is_muon"].astype(bool),

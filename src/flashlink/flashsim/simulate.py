@@ -13,7 +13,7 @@ import numpy as np
 from flashlink import __version__
 from flashlink.flashsim.files import Columns as Rows
 from flashlink.flashsim.matching import first_rows
-from flashlink.flashsim.parameterizations.condition import Condition, Floats
+from flashlink.flashsim.parameterizations.condition import Condition, Floats, Integers
 from flashlink.flashsim.parameterizations.ghosts import VARIABLES as GHOST_VARIABLES
 from flashlink.flashsim.parameterizations.identification import VARIABLES as LIKELIHOODS
 from flashlink.flashsim.random import Stream
@@ -68,18 +68,24 @@ def provenance(tables: Tables, seed: int) -> dict[str, object]:
 def _batches(generated: Columns, batch: int) -> Iterator[Rows]:
     rows = np.flatnonzero(generated["stable"] & (generated["charge"] != 0))
     for start in range(0, max(len(rows), 1), batch):
-        yield {name: column[rows[start : start + batch]] for name, column in generated.items()}
+        yield _rows(generated, rows[start : start + batch])
+
+
+def _rows(columns: Columns, rows: Integers) -> Rows:
+    return {name: column[rows] for name, column in columns.items()}
 
 
 def _tracks(particles: Columns, tables: Tables, seed: int) -> Rows:
     """The tracks that one batch of particles becomes."""
     condition = Condition.of(particles)
+    accepted = np.flatnonzero(tables.grid.accepts(condition))
+    condition, particles = condition[accepted], _rows(particles, accepted)
     uniform = Stream(seed, "simulate/particle").uniform(particles["event"], particles["particle"], 6)
     cells = tables.grid.interpolate(condition, uniform[:2])
     category = tables.efficiency.sample(condition, cells, uniform[2])
     kept = np.flatnonzero(category)
     condition, cells, category, uniform = condition[kept], cells[kept], category[kept], uniform[:, kept]
-    particles = {name: column[kept] for name, column in particles.items()}
+    particles = _rows(particles, kept)
     normal = Stream(seed, "simulate/residual").normal(particles["event"], particles["particle"], 5)
     drawn = tables.resolution.sample(condition, tables.grid, cells, category, uniform[3], normal)
     is_muon, likelihoods = tables.identification.sample(condition, cells, category, uniform[4:6])

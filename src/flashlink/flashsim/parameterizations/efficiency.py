@@ -32,7 +32,7 @@ class Efficiency:
         """Count outcomes in cells.
 
         Args:
-            condition: The generated particles.
+            condition: The generated particles in the acceptance of `grid`.
             grid: The cells.
             category: The category of each particle, 0 where it was not reconstructed.
         """
@@ -55,11 +55,9 @@ class Efficiency:
         return np.asarray(OUTCOMES[outcome])
 
     def in_range(self, condition: Condition, grid: Grid) -> npt.NDArray[np.bool_]:
-        """Whether the particle, or a neighbouring cell of its species, was in the range of training."""
+        """Whether the cell of the particle, with its neighbours, had enough training particles of its species."""
         cells = grid.locate(condition)
-        inside = np.ones(len(condition), dtype=bool)
-        for axis, values in ((grid.log_p, condition.log_p), (grid.eta, condition.eta)):
-            inside &= (values >= axis.edges[0]) & (values <= axis.edges[-1])
+        inside = condition.log_p <= grid.log_p.edges[-1]
         padded = np.pad(self.trained, ((0, 0), (1, 1), (1, 1)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2)).sum(axis=(-1, -2))
         return np.asarray(inside & (windows[condition.species, cells.log_p, cells.eta] >= 10))

@@ -47,9 +47,9 @@ class Axis:
 
     @classmethod
     def uniform(cls, name: str, values: Floats, width: float) -> Axis:
-        """Bins of equal `width` that cover `values`, but for the 1 in 10,000 at each end."""
-        low, high = np.quantile(values, [1e-4, 1 - 1e-4])
-        bins = max(1, int(np.ceil((high - low) / width)))
+        """Bins of about equal `width` from the least to the largest of `values`."""
+        low, high = float(values.min()), float(values.max())
+        bins = max(1, round((high - low) / width))
         return cls(name, tuple(float(edge) for edge in np.linspace(low, high, bins + 1)))
 
     @classmethod
@@ -77,7 +77,7 @@ class Grid:
 
     @classmethod
     def fit(cls, condition: Condition) -> Grid:
-        """A grid that covers the training particles: 0.1 in log10 p, 0.25 in eta, slices by quantiles."""
+        """A grid that covers the tracks of the training: 0.1 in log10 p, 0.25 in eta, slices by quantiles."""
         return cls(
             log_p=Axis.uniform("log10(p/MeV)", condition.log_p, 0.1),
             eta=Axis.uniform("eta", condition.eta, 0.25),
@@ -89,6 +89,11 @@ class Grid:
     def shape(self) -> tuple[int, int]:
         """Bins in log_p and eta."""
         return self.log_p.bins, self.eta.bins
+
+    def accepts(self, condition: Condition) -> npt.NDArray[np.bool_]:
+        """Where tracks can be: beyond its edges in eta and below its least momentum, training had not one."""
+        eta = (condition.eta >= self.eta.edges[0]) & (condition.eta <= self.eta.edges[-1])
+        return np.asarray(eta & (condition.log_p >= self.log_p.edges[0]))
 
     def locate(self, condition: Condition) -> Cells:
         """The cells that the particles fall into: what training counts."""

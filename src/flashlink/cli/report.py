@@ -1,0 +1,61 @@
+"""``flashlink report``: one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--generated", type=_FILE, required=True, multiple=True, help="Generated sample; repeatable.")
+@click.option("--flash", type=_FILE, required=True, multiple=True, help="Flash-simulated sample; repeatable.")
+@click.option("--reference", type=_FILE, required=True, multiple=True, help="Reference sample; repeatable.")
+@click.option(
+    "--flash-candidates", type=_FILE, required=True, help="What `flashlink analyse` made of the flash sample."
+)
+@click.option("--reference-candidates", type=_FILE, required=True, help="What it made of the reference sample.")
+@click.option("--tables", type=_FILE, required=True, help="The tables of the flash simulation.")
+@click.option("--records", type=_FILE, multiple=True, help="Record of a step; repeatable.")
+@click.option("--output", type=_FILE, required=True, help="Page to write, HTML; summary.json appears beside it.")
+def command(
+    generated: tuple[Path, ...],
+    flash: tuple[Path, ...],
+    reference: tuple[Path, ...],
+    flash_candidates: Path,
+    reference_candidates: Path,
+    tables: Path,
+    records: tuple[Path, ...],
+    output: Path,
+) -> None:
+    """Write the report of a run as one HTML page that needs nothing else.
+
+    The reference sample may be of a part of the events: what is compared is compared in the events that both have.
+    Several files: `--flash a.parquet --flash b.parquet`.
+    """
+    import msgspec
+
+    from flashlink.flashsim.analyse import CANDIDATES
+    from flashlink.flashsim.chunks import read_chunks
+    from flashlink.flashsim.files import read, replacing
+    from flashlink.flashsim.records import read_record
+    from flashlink.flashsim.report.comparison import compare
+    from flashlink.flashsim.report.page import make_report, page, summary
+    from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
+    from flashlink.flashsim.tables import read as read_tables
+
+    comparison = compare(
+        read_chunks(generated, GENERATED),
+        read_chunks(flash, RECONSTRUCTED),
+        read_chunks(reference, RECONSTRUCTED),
+        read(flash_candidates, CANDIDATES),
+        read(reference_candidates, CANDIDATES),
+    )
+    report = make_report(comparison, read_tables(tables), [read_record(record) for record in records])
+    html, numbers = page(report), msgspec.json.format(msgspec.json.encode(summary(report)))
+    with replacing(output) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    with replacing(output.with_name("summary.json")) as temporary:
+        temporary.write_bytes(numbers + b"\n")

@@ -1,0 +1,110 @@
+"""The table of steps and the speeds, from the records that the steps wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flashlink.flashsim.records import Record
+
+#: The steps in the order of a run; others follow.
+ORDER = ("generate", "reference", "parameterize", "simulate", "convert", "analyse")
+
+
+@dataclass(frozen=True)
+class Step:
+    """All records of one sub-command together.
+
+    Attributes:
+        name: Of the sub-command.
+        records: How many times it ran.
+        pods: In how many pods.
+        sites: Where, sorted.
+        events: Sum over the records, as all that follows.
+        particles: Generated particles.
+        tracks: Reconstructed tracks.
+        wall_seconds: Elapsed time.
+        cpu_seconds: Processor time.
+    """
+
+    name: str
+    records: int
+    pods: int
+    sites: tuple[str, ...]
+    events: int
+    particles: int
+    tracks: int
+    wall_seconds: float
+    cpu_seconds: float
+
+    @property
+    def events_per_second(self) -> float:
+        """Of one process, reading and writing included."""
+        return self.events / self.wall_seconds if self.wall_seconds else 0.0
+
+    @property
+    def particles_per_second(self) -> float:
+        """Of one process, reading and writing included."""
+        return self.particles / self.wall_seconds if self.wall_seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How quick the flash simulation is; None where a record is missing.
+
+    Attributes:
+        detector: Particles/s of the simulation alone, without reading and writing.
+        over_reference: Its rate of particles over that of the reference detector, reading and writing included.
+        over_generator: Its rate of events over that of the generator.
+        end_to_end: Rate of generator and flash simulation one after the other, as a share of the generator's alone.
+    """
+
+    detector: float | None
+    over_reference: float | None
+    over_generator: float | None
+    end_to_end: float | None
+
+
+def steps(records: Sequence[Record]) -> list[Step]:
+    """Sum up records by step, in the order of a run."""
+    names = sorted({record.step for record in records}, key=lambda name: (_place(name), name))
+    return [_step(name, [record for record in records if record.step == name]) for name in names]
+
+
+def speed(records: Sequence[Record]) -> Speed:
+    """Compare the flash simulation with reference and generator."""
+    table = {step.name: step for step in steps(records)}
+    simulate, reference, generate = (table.get(name) for name in ("simulate", "reference", "generate"))
+    seconds = sum(record.numbers.get("detector_seconds", 0.0) for record in records if record.step == "simulate")
+    over_generator = _ratio(simulate, generate, "events_per_second")
+    return Speed(
+        detector=simulate.particles / seconds if simulate and seconds else None,
+        over_reference=_ratio(simulate, reference, "particles_per_second"),
+        over_generator=over_generator,
+        end_to_end=1 / (1 + 1 / over_generator) if over_generator else None,
+    )
+
+
+def _step(name: str, records: Sequence[Record]) -> Step:
+    return Step(
+        name=name,
+        records=len(records),
+        pods=len({record.pod for record in records if record.pod}),
+        sites=tuple(sorted({record.site for record in records if record.site})),
+        events=sum(record.events for record in records),
+        particles=sum(record.particles for record in records),
+        tracks=sum(record.tracks for record in records),
+        wall_seconds=sum(record.wall_seconds for record in records),
+        cpu_seconds=sum(record.cpu_seconds for record in records),
+    )
+
+
+def _place(name: str) -> int:
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
+
+def _ratio(above: Step | None, below: Step | None, rate: str) -> float | None:
+    if above is None or below is None:
+        return None
+    divisor = getattr(below, rate)
+    return float(getattr(above, rate) / divisor) if divisor else None
