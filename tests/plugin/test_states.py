@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flashlink.batch import JobState, JobStatus
+from flashlink.jobscript.journal import Ended, JobEnded, JobStarted, Pulling, Skipped, Started, parse
+from flashlink.plugin.record import Record
+from flashlink.plugin.states import container_states
+from flashlink.pods.status import Outline, Phase, is_final, pod_status
+
+POD = Outline("uid", "demo", "default", ("init",), ("main", "side"))
+RUNNING = JobStatus(JobState.RUNNING)
+
+
+def record(job: JobStatus | None = RUNNING, policy: str = "Never", **more) -> Record:
+    return Record(POD, 0.0, policy, job_id="local:host:1", job=job, **more)
+
+
+def test_queued_job_tells_why_it_waits():
+    states = container_states(record(JobStatus(JobState.QUEUED, reason="Priority")), [], over=False)
+    assert {state.phase for state in states.values()} == {Phase.WAITING}
+    assert states["main"].reason == "JobQueued"
+    assert "Priority" in states["main"].message
+
+
+def test_held_job_is_not_silent():
+    states = container_states(record(JobStatus(JobState.HELD, reason="disk quota")), [], over=False)
+    assert states["main"].reason == "JobHeld"
+    assert "disk quota" in states["main"].message
+
+
+def test_trouble_with_the_submission_is_told():
+    states = container_states(record(None, problem="the schedd does not answer"), [], over=False)
+    assert states["main"].message == "the schedd does not answer"
+
+
+def test_the_way_of_a_container():
+    events = [JobStarted(1, "node", 1), Pulling(2, "main"), Started(3, "main", 0), Ended(4, "main", 0, 3, "exited")]
+    phases = [container_states(record(), events[:count], over=False)["main"].phase for count in range(5)]
+    assert phases == [Phase.WAITING, Phase.WAITING, Phase.WAITING, Phase.RUNNING, Phase.TERMINATED]
+    state = container_states(record(), events, over=False)["main"]
+    assert (state.exit_code, state.started, state.ended) == (3, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("policy", "container", "code", "cause", "phase"),
+    [
+        ("Never", "main", 1, "exited", Phase.TERMINATED),
+        ("OnFailure", "main", 1, "exited", Phase.WAITING),
+        ("OnFailure", "main", 0, "exited", Phase.TERMINATED),
+        ("OnFailure", "main", 143, "deadline", Phase.TERMINATED),
+        ("Always", "main", 0, "exited", Phase.WAITING),
+        ("Always", "init", 0, "exited", Phase.TERMINATED),
+        ("Always", "init", 1, "exited", Phase.WAITING),
+        ("Always", "main", 137, "cancelled", Phase.TERMINATED),
+    ],
+)
+def test_restart_policies(policy, container, code, cause, phase):
+    events = [Started(1, container, 2), Ended(2, container, 2, code, cause)]
+    state = container_states(record(policy=policy), events, over=False)[container]
+    assert state.phase is phase
+    assert state.restarts == 2
+
+
+@pytest.mark.parametrize("cause", ["cancelled", "deadline"])
+def test_what_was_stopped_has_not_succeeded(cause):
+    job = JobStatus(JobState.RUNNING, reason="ended at its wall time of 60 s")
+    state = container_states(record(job), [Started(1, "main", 0), Ended(2, "main", 0, 0, cause)], over=False)["main"]
+    assert state.exit_code == 143
+    assert "wall time" in state.message
+
+
+def test_oom_is_told_in_words():
+    state = container_states(record(), [Ended(2, "main", 0, 137, "oom")], over=False)["main"]
+    assert state.reason == "OOMKilled"
+    assert "memory" in state.message
+
+
+def test_skipped_after_a_failed_init_container():
+    events = [Ended(2, "init", 0, 4, "exited"), Skipped(2, "main", "init-failed", "init")]
+    entries = pod_status(POD, "jid", container_states(record(), events, over=False)).containers
+    for entry in entries:
+        assert entry.state.terminated.message == "not started: init container init failed"
+        assert entry.state.terminated.exitCode != 0
+
+
+def test_a_job_that_begins_again_forgets_its_first_life():
+    events = [JobStarted(1, "a", 1), Started(2, "main", 0), JobStarted(9, "b", 1)]
+    assert container_states(record(), events, over=False)["main"].phase is Phase.WAITING
+
+
+@pytest.mark.parametrize(
+    ("job", "words", "code"),
+    [
+        (JobStatus(JobState.LOST), "does not know the job", 137),
+        (JobStatus(JobState.LOST, reason="the node failed"), "lost: the node failed", 137),
+        (JobStatus(JobState.ENDED, exit_code=0), "exit code 0", 137),
+        (JobStatus(JobState.ENDED, exit_code=137, reason="removed by root"), "removed by root", 137),
+        (JobStatus(JobState.ENDED, exit_code=9), "exit code 9", 9),
+        (JobStatus(JobState.ENDED), "before the container did", 137),
+    ],
+)
+def test_a_job_that_is_over_leaves_no_container_behind(job, words, code):
+    states = container_states(record(job, ended_at=5.0), [Started(3, "main", 0)], over=True)
+    assert all(state.terminated and state.exit_code != 0 for state in states.values())
+    assert states["main"].exit_code == code
+    assert words in states["main"].message
+    assert states["side"].message.startswith("not started: ")
+    assert states["main"].started == 3
+
+
+def test_nothing_is_final_before_the_journal_had_its_time():
+    ended = record(JobStatus(JobState.ENDED, exit_code=0), ended_at=5.0)
+    states = container_states(ended, [Started(3, "main", 0)], over=False)
+    assert not is_final(POD, states)
+
+
+def test_the_end_of_the_script_is_as_good_as_the_end_of_the_job():
+    states = container_states(record(), [Started(3, "main", 0), JobEnded(6, 128)], over=False)
+    assert is_final(POD, states)
+    assert states["main"].exit_code == 128
+
+
+def test_containers_of_the_cluster_are_not_ours():
+    pod = dataclasses.replace(POD, not_offloaded=frozenset({"side"}))
+    assert set(container_states(dataclasses.replace(record(), pod=pod), [], over=False)) == {"init", "main"}
+
+
+words = st.sampled_from(["job-started", "pulling", "started", "ended", "skipped", "job-ended", "nonsense"])
+lines = st.builds(
+    lambda word, name, instance, code, cause: (
+        f"1.5\t{word}\t{name}\tinstance={instance}\texit={code}\tcause={cause}\tinit=init\tnode=n\tpid=1"
+    ),
+    words,
+    st.sampled_from(["init", "main", "side", "stranger", "-"]),
+    st.integers(0, 3),
+    st.integers(0, 255),
+    st.sampled_from(
+        ["exited", "signal", "deadline", "cancelled", "oom", "not-started", "runtime", "init-failed", "new"]
+    ),
+)
+
+
+@given(
+    st.lists(lines), st.sampled_from(["Never", "OnFailure", "Always"]), st.booleans(), st.sampled_from(list(JobState))
+)
+def test_whatever_the_journal_says_every_container_has_one_state(journal, policy, over, state):
+    job = JobStatus(state)
+    events = parse("".join(line + "\n" for line in journal).encode())
+    states = container_states(record(job, policy, ended_at=5.0 if over else None), events, over=over)
+    status = pod_status(POD, "jid", states)
+    assert [entry.name for entry in status.containers] == ["main", "side"]
+    assert [entry.name for entry in status.initContainers] == ["init"]
+    if over:
+        assert is_final(POD, states)
