@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from flashlink.plugin.logs import Log, Wanted, instance
 from flashlink.plugin.pods import Pods
+from flashlink.plugin.states import known_states
 from flashlink.pods import names, wire
 from flashlink.pods.status import UNKNOWN, ContainerState, Phase
 from flashlink.pods.value import Value
@@ -82,7 +83,7 @@ class ContainerLog:
         record = self._pods.get(self._uid)
         if record is None or self._container not in (*record.pod.init_containers, *record.pod.containers):
             return None
-        return record.states.get(self._container, UNKNOWN)
+        return known_states(record).get(self._container, UNKNOWN)
 
     def _over(self, path: Path | None) -> bool:
         """True if nothing more can come: the container, or this instance of it, has ended."""

@@ -19,11 +19,12 @@ import structlog
 from flashlink.errors import RequestError
 from flashlink.plugin.books import Books
 from flashlink.plugin.record import Record
+from flashlink.plugin.states import known_states
 from flashlink.plugin.submission import decide
 from flashlink.pods import wire
 from flashlink.pods.parse import container_names, parse_create, parse_identity
 from flashlink.pods.pod import Pod
-from flashlink.pods.status import ContainerState, Outline, Phase, is_final, pod_status
+from flashlink.pods.status import ContainerState, Outline, Phase, pod_status
 from flashlink.site.config import Site
 
 log = structlog.get_logger("flashlink.plugin")
@@ -178,7 +179,7 @@ class Pods:
             outline = _asked(raw, uid, name, namespace, frozenset())
             return pod_status(outline, jid, _deleted(outline) if uid in self._tombstones else {})
         outline = _asked(raw, uid, name, namespace, record.pod.not_offloaded)
-        return pod_status(outline, self.jid(record), record.states)
+        return pod_status(outline, self.jid(record), known_states(record))
 
     def _ours(self, jid: str) -> bool:
         return jid.startswith((f"{self._system}:", f"{self._system}/"))
@@ -222,11 +223,6 @@ class Pods:
         """Forget which pods were deleted before that time (seconds since the epoch)."""
         with self._lock:
             self._tombstones.difference_update(self._books.exhume(before))
-
-    def over(self, uid: str) -> bool:
-        """True if the containers of a pod write nothing any more: they ended, or nobody knows the pod."""
-        record = self._records.get(uid)
-        return record is None or is_final(record.pod, record.states)
 
 
 def _deleted(pod: Outline) -> dict[str, ContainerState]:

@@ -303,9 +303,9 @@ class Reconciler:
             for record in self._pods.records()
             if record.deleted is not None and not (record.tried and record.has_no_job)
         ]
-        running = [record for record in deleted if record.job_id and record.ended_at is None]
+        running = [record for record in deleted if self._may_run(record)]
         self._cancel(running)
-        ended = [record for record in deleted if not record.job_id or record.ended_at is not None]
+        ended = [record for record in deleted if not self._may_run(record)]
         jobs = [record.job_id for record in ended if record.job_id]
         try:
             if jobs:
@@ -319,6 +319,13 @@ class Reconciler:
             self._again.went_well(record.uid)
             self._pods.answer(record.uid, RequestError(f"pod {record.label}: was deleted while it was being created"))
             log.info("deleted", pod=record.uid, job=record.job_id)
+
+    def _may_run(self, record: Record) -> bool:
+        """True if its job has not ended; one that the batch system does not know is cancelled once all the same."""
+        if not record.job_id:
+            return False
+        lost = record.job is not None and record.job.state is JobState.LOST
+        return record.ended_at is None or (lost and record.uid not in self._cancelled)
 
     def _cancel(self, running: Sequence[Record]) -> None:
         """Cancel jobs, and again after a while: a scheduler may have been told and have forgotten."""

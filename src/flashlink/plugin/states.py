@@ -7,7 +7,7 @@ words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from flashlink.batch import JobState, JobStatus
 from flashlink.jobscript.journal import Ended, Event, JobEnded, JobStarted, Pulling, Skipped, Started
@@ -67,6 +67,11 @@ def container_states(record: Record, journal: Iterable[Event], *, over: bool) ->
     ours = (*record.pod.init_containers, *record.pod.containers)
     fill = _cut_off(record, last) if over or last is not None else _waiting(record)
     return {name: fill(states.get(name)) for name in ours if name not in record.pod.not_offloaded}
+
+
+def known_states(record: Record) -> Mapping[str, ContainerState]:
+    """The states that were last seen; of a pod without a job, why it has none yet."""
+    return record.states or container_states(record, (), over=False)
 
 
 def _ended(event: Ended, before: ContainerState | None, record: Record) -> ContainerState:

@@ -1,0 +1,397 @@
+"""The reconciler against a fake scheduler that fails in every way that real ones do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from flashlink.batch import Capacity, JobSpec, JobState, JobStatus
+from flashlink.errors import RequestError, SiteError
+from flashlink.plugin import backoff, reconcile
+from flashlink.plugin.books import Books
+from flashlink.plugin.pods import Pods
+from flashlink.plugin.reconcile import Reconciler
+from flashlink.site.config import Containers, Site
+
+DOWN = SiteError("the scheduler does not answer", transient=True)
+
+
+class FakeScheduler:
+    """Keeps jobs in memory and fails as told: a fake, for what the local system never does."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, JobStatus] = {}
+        self.specs: list[JobSpec] = []
+        self.calls: list[str] = []
+        self.failures: dict[str, Exception] = {}
+        self.refusals: dict[str, SiteError] = {}
+        self.dies_after_submission = False
+
+    def _called(self, call: str) -> None:
+        self.calls.append(call)
+        if call in self.failures:
+            raise self.failures[call]
+
+    def submit(self, jobs: Sequence[JobSpec]) -> list[str | SiteError]:
+        self._called("submit")
+        return [self.refusals.get(spec.name) or self._take(spec) for spec in jobs] if not self._die(jobs) else []
+
+    def _die(self, jobs: Sequence[JobSpec]) -> bool:
+        if self.dies_after_submission:
+            for spec in jobs:
+                self._take(spec)
+            raise DOWN
+        return False
+
+    def _take(self, spec: JobSpec) -> str:
+        self.specs.append(spec)
+        self.jobs[f"fake:host:{spec.uid}"] = JobStatus(JobState.QUEUED)
+        return f"fake:host:{spec.uid}"
+
+    def query(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        self._called("query")
+        return {job_id: self.jobs.get(job_id, JobStatus(JobState.LOST)) for job_id in job_ids}
+
+    def find(self, uids: Sequence[str]) -> dict[str, str]:
+        self._called("find")
+        return {uid: f"fake:host:{uid}" for uid in uids if f"fake:host:{uid}" in self.jobs}
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        self._called("cancel")
+        for job_id in job_ids:
+            self.jobs[job_id] = JobStatus(JobState.ENDED, exit_code=143, reason="removed")
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        self._called("forget")
+        for job_id in job_ids:
+            self.jobs.pop(job_id, None)
+
+    def capacity(self) -> Capacity:
+        self._called("capacity")
+        return Capacity(cpus=8, memory=2**33)
+
+    def close(self) -> None:
+        return
+
+
+class House:
+    """Pods, books, reconciler and scheduler; `restart` is a kill."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.batch = FakeScheduler()
+        self.books = Books(folder / "state")
+        self._build()
+
+    def _build(self) -> None:
+        site = Site(containers=Containers(runtime="host"))
+        self.pods = Pods(self.books, site, self.folder / "work", "fake")
+        self.reconciler = Reconciler(self.pods, self.batch, 0.0, lambda call, seconds, well: None)
+
+    def restart(self) -> None:
+        self.books.close()
+        self.books = Books(self.folder / "state")
+        self._build()
+
+    def rounds(self, count: int = 3) -> None:
+        for _ in range(count):
+            self.reconciler.round()
+
+    def waiting(self, raw: dict) -> str:
+        """The waiting message of the pod's container."""
+        return self.pods.status([raw])[0].containers[0].state.waiting.message
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch) -> Iterator[House]:
+    monkeypatch.setattr(backoff, "FIRST", 0.0)
+    house = House(tmp_path)
+    yield house
+    house.books.close()
+
+
+def pod(name: str = "demo") -> dict:
+    container = {"name": "main", "image": "any", "command": ["true"]}
+    metadata = {"name": name, "namespace": "default", "uid": str(uuid.uuid4()), "annotations": {}}
+    return {"metadata": metadata, "spec": {"restartPolicy": "Never", "containers": [container]}}
+
+
+def body(raw: dict) -> bytes:
+    return msgspec.json.encode({"pod": raw})
+
+
+def uid(raw: dict) -> str:
+    return raw["metadata"]["uid"]
+
+
+def test_all_that_waits_goes_in_one_submission(house):
+    for _ in range(50):
+        house.pods.create(body(pod()))
+    house.rounds()
+    assert house.batch.calls.count("submit") == 1
+    assert len(house.batch.specs) == 50
+
+
+def test_one_question_a_sweep_whatever_the_number_of_pods(house):
+    for _ in range(50):
+        house.pods.create(body(pod()))
+    house.rounds()
+    before = house.batch.calls.count("query")
+    house.rounds(1)
+    assert house.batch.calls.count("query") == before + 1
+
+
+def test_no_question_when_all_is_over(house):
+    raw = pod()
+    house.pods.create(body(raw))
+    house.rounds()
+    house.batch.jobs[f"fake:host:{uid(raw)}"] = JobStatus(JobState.LOST)
+    _age(house, raw)
+    assert house.pods.get(uid(raw)).final
+    house.batch.calls.clear()
+    house.rounds()
+    assert "query" not in house.batch.calls
+
+
+def _age(house: House, raw: dict) -> None:
+    """Let the time pass that a journal gets to arrive."""
+    house.rounds()
+    record = house.pods.get(uid(raw))
+    house.pods.change({uid(raw): {"ended_at": record.ended_at - reconcile.SETTLE}})
+    house.rounds()
+
+
+def test_scheduler_that_is_down_holds_pods_and_says_so(house):
+    house.batch.failures["submit"] = DOWN
+    raw = pod()
+    _, answer = house.pods.create(body(raw))
+    house.rounds(5)
+    assert not answer.done()
+    assert "the scheduler does not answer" in house.waiting(raw)
+    assert house.reconciler.trouble == "the scheduler does not answer"
+    del house.batch.failures["submit"]
+    house.rounds()
+    assert answer.result(0) == f"fake:host:{uid(raw)}"
+    assert house.reconciler.trouble == ""
+
+
+def test_submission_that_died_after_it_was_taken_is_not_repeated(house):
+    house.batch.dies_after_submission = True
+    raw = pod()
+    _, answer = house.pods.create(body(raw))
+    house.rounds(1)
+    house.batch.dies_after_submission = False
+    house.rounds()
+    assert answer.result(0) == f"fake:host:{uid(raw)}"
+    assert len(house.batch.specs) == 1
+
+
+def test_nothing_is_submitted_again_while_the_scheduler_cannot_tell_what_it_has(house):
+    house.batch.dies_after_submission = True
+    house.pods.create(body(pod()))
+    house.rounds(1)
+    house.batch.dies_after_submission = False
+    house.batch.failures["find"] = DOWN
+    house.rounds(5)
+    assert len(house.batch.specs) == 1
+
+
+@pytest.mark.parametrize("moment", ["before", "during", "after"])
+def test_kill_at_any_moment_of_a_create(house, moment):
+    raw = pod()
+    house.pods.create(body(raw))
+    if moment == "during":
+        house.batch.dies_after_submission = True
+        house.rounds(1)
+        house.batch.dies_after_submission = False
+    elif moment == "after":
+        house.rounds()
+    house.restart()
+    house.rounds()
+    assert house.pods.get(uid(raw)).job_id == f"fake:host:{uid(raw)}"
+    assert len(house.batch.specs) == 1
+
+
+def test_refused_by_the_scheduler_while_the_create_waits(house):
+    house.batch.refusals["demo"] = SiteError("no such queue")
+    raw = pod()
+    _, answer = house.pods.create(body(raw))
+    house.rounds()
+    assert str(answer.result(0)) == "no such queue"
+    assert not house.pods.folder(uid(raw)).exists()
+
+
+def test_refused_after_the_create_was_answered_fails_the_pod(house):
+    house.batch.failures["submit"] = DOWN
+    raw = pod()
+    house.pods.create(body(raw))
+    house.rounds()
+    del house.batch.failures["submit"]
+    house.batch.refusals["demo"] = SiteError("no such queue")
+    house.rounds()
+    ended = house.pods.status([raw])[0].containers[0].state.terminated
+    assert ended.exitCode != 0
+    assert "no such queue" in ended.message
+
+
+def test_one_pod_that_cannot_go_now_does_not_hold_up_the_others(house):
+    house.batch.refusals["slow"] = SiteError("your limit of jobs is reached", transient=True)
+    slow, other = pod("slow"), pod("other")
+    house.pods.create(body(slow))
+    house.pods.create(body(other))
+    house.rounds()
+    assert house.pods.get(uid(other)).job_id
+    assert "limit" in house.waiting(slow)
+    house.batch.refusals.clear()
+    house.rounds()
+    assert house.pods.get(uid(slow)).job_id
+
+
+def test_failed_query_changes_nothing(house):
+    raw = pod()
+    house.pods.create(body(raw))
+    house.rounds()
+    before = house.pods.get(uid(raw))
+    house.batch.failures["query"] = DOWN
+    house.batch.jobs.clear()
+    house.rounds()
+    assert house.pods.get(uid(raw)) == before
+
+
+def test_lost_job_fails_the_pod_only_after_a_while(house):
+    raw = pod()
+    house.pods.create(body(raw))
+    house.rounds()
+    house.batch.jobs.clear()
+    house.rounds()
+    assert not house.pods.get(uid(raw)).final
+    _age(house, raw)
+    assert house.pods.status([raw])[0].containers[0].state.terminated.exitCode != 0
+
+
+def test_job_that_was_missed_once_and_comes_back_is_not_lost(house):
+    raw = pod()
+    house.pods.create(body(raw))
+    house.rounds()
+    jobs = dict(house.batch.jobs)
+    house.batch.jobs.clear()
+    house.rounds()
+    house.batch.jobs.update(jobs)
+    house.rounds()
+    record = house.pods.get(uid(raw))
+    assert record.ended_at is None
+    assert record.job.state is JobState.QUEUED
+
+
+def test_delete_is_retried_until_the_scheduler_takes_it(house):
+    raw = pod()
+    house.pods.create(body(raw))
+    house.rounds()
+    house.batch.failures["cancel"] = DOWN
+    house.pods.delete(raw)
+    house.rounds(5)
+    assert house.pods.get(uid(raw)) is not None
+    del house.batch.failures["cancel"]
+    house.rounds()
+    assert house.pods.get(uid(raw)) is None
+    assert not house.pods.folder(uid(raw)).exists()
+    assert house.batch.jobs == {}
+
+
+def test_delete_of_a_pod_that_waits_submits_nothing(house):
+    raw = pod()
+    _, answer = house.pods.create(body(raw))
+    house.pods.delete(raw)
+    house.rounds()
+    assert house.batch.specs == []
+    assert isinstance(answer.result(0), RequestError)
+
+
+def test_tombstones_outlive_a_restart_and_end_some_day(house, monkeypatch):
+    raw = pod()
+    house.pods.delete(raw)
+    house.rounds()
+    house.restart()
+    with pytest.raises(RequestError, match="was deleted already"):
+        house.pods.create(body(raw))
+    monkeypatch.setattr(reconcile, "REMEMBER", -1.0)
+    house.rounds(1)
+    house.pods.create(body(raw))
+
+
+def test_adopted_by_uid_when_the_annotation_does_not_hold_a_job_id(house):
+    raw = pod()
+    house.batch.jobs[f"fake:host:{uid(raw)}"] = JobStatus(JobState.RUNNING)
+    raw["metadata"]["annotations"]["JobID"] = f"fake/{uid(raw)}"
+    house.pods.status([raw])
+    house.rounds()
+    assert house.pods.get(uid(raw)).job_id == f"fake:host:{uid(raw)}"
+
+
+def test_adopted_pod_that_nobody_knows_is_lost(house):
+    raw = pod()
+    raw["metadata"]["annotations"]["JobID"] = f"fake/{uid(raw)}"
+    assert "looking" not in house.pods.status([raw])[0].containers[0].state.waiting.reason
+    house.rounds()
+    ended = house.pods.status([raw])[0].containers[0].state.terminated
+    assert "neither the plugin nor the batch system knows its job" in ended.message
+    assert ended.exitCode != 0
+
+
+def test_full_disk_is_told_and_tried_again(house, monkeypatch):
+    raw = pod()
+    (house.folder / "work").mkdir()
+    mkdir = Path.mkdir
+
+    def full(self: Path, *args, **kwargs) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    house.pods.create(body(raw))
+    house.rounds()
+    assert "No space left" in house.waiting(raw)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    house.rounds()
+    assert house.pods.get(uid(raw)).job_id
+
+
+def test_a_defect_in_one_round_does_not_end_the_thread(house):
+    house.batch.failures["capacity"] = ValueError("garbage from the scheduler")
+    house.reconciler.start()
+    try:
+        raw = pod()
+        _, answer = house.pods.create(body(raw))
+        assert answer.result(5) == f"fake:host:{uid(raw)}"
+    finally:
+        house.reconciler.stop()
+
+
+def test_status_is_answered_from_memory(house):
+    raws = [pod() for _ in range(500)]
+    for raw in raws:
+        house.pods.create(body(raw))
+    house.rounds()
+    house.batch.calls.clear()
+    began = time.perf_counter()
+    statuses = house.pods.status(json.loads(json.dumps(raws)))
+    assert time.perf_counter() - began < 0.5
+    assert len(statuses) == 500
+    assert house.batch.calls == []
+
+
+def test_records_come_back_from_the_books_as_they_were(house):
+    raw = pod()
+    house.pods.create(body(raw))
+    house.rounds()
+    before = house.pods.get(uid(raw))
+    house.restart()
+    assert dataclasses.asdict(house.pods.get(uid(raw))) == dataclasses.asdict(before)
