@@ -202,13 +202,11 @@ class Executor(RemoteExecutor):
             seen = Verdict(Phase.FAILED, submission.refusal)
         if seen is None:
             return False
-        if submission.attached:
-            submission.attached = False
-            if submission.useless(seen):
-                self._delete(submission.record)
-                submission.renew()
-                self._records.write(submission.record)
-                return False
+        if submission.attached and submission.useless(seen):
+            self._delete(submission.record)
+            submission.renew()
+            self._records.write(submission.record)
+            return False
         if seen.phase is Phase.FAILED:
             self._report_failure(info, submission, seen.reason)
             return True

@@ -32,7 +32,7 @@ class Submission:
         spec: What of it matters to the pod.
         site: Where it runs.
         record: The pod, as it is kept on disk.
-        attached: The pod was sent by an earlier Snakemake and has not been looked at yet.
+        attached: The pod was sent by an earlier Snakemake; if it comes to nothing there is a second one.
         noted: The last state that stands in the ledger.
         refusal: Why the site does not take the pod, if so.
     """
