@@ -472,11 +472,15 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-KEYS = """
-    metadata metadata.annotations metadata.labels spec spec.initContainers spec.containers spec.volumes spec.securityContext
-    spec.containers.0.env spec.containers.0.command spec.containers.0.image spec.containers.0.resources
-    spec.containers.0.volumeMounts spec.volumes.0.configMap spec.volumes.0.projected
-""".split()
+KEYS = [
+    *("metadata", "metadata.annotations", "metadata.labels"),
+    *("spec", "spec.initContainers", "spec.containers", "spec.volumes", "spec.securityContext"),
+    *(
+        f"spec.containers.0.{key}"
+        for key in ("env", "command", "image", "resources", "volumeMounts", "securityContext")
+    ),
+    *("spec.volumes.0.configMap", "spec.volumes.0.projected"),
+]
 
 
 def outcome(body: object) -> str:

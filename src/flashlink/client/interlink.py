@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,11 +49,11 @@ class InterLink:
 
     def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, patience: float | None = None) -> None:
         self.endpoint = endpoint
-        base, socket = _address(endpoint)
+        base, self._socket = _address(endpoint)
         timeout = _PATIENCE if patience is None else httpx.Timeout(patience)
         # A proxy of the environment is for the outside world; a plugin listens on this machine or in the site's net.
         self._http = httpx.Client(
-            base_url=base, transport=httpx.HTTPTransport(uds=socket), timeout=timeout, trust_env=False
+            base_url=base, transport=httpx.HTTPTransport(uds=self._socket), timeout=timeout, trust_env=False
         )
 
     def __enter__(self) -> Self:
@@ -131,9 +132,11 @@ class InterLink:
     def _errors(self) -> Iterator[None]:
         """Turn what httpx raises into one line."""
         try:
+            if self._socket:
+                _knock(self._socket)
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            why = _ERRNO.sub("", str(error)) or "in vain"
+            why = _ERRNO.sub("", str(error)) or "no connection in time"
             raise SiteError(
                 f"{self.endpoint}: no interLink plugin answers ({why}); start one with 'flashlink plugin' "
                 "or name another endpoint",
@@ -165,9 +168,21 @@ def _address(endpoint: str) -> tuple[str, str | None]:
         url = httpx.URL(endpoint)
     except httpx.InvalidURL:
         url = httpx.URL("")
-    if url.scheme not in {"http", "https"} or not url.host:
+    # httpx writes what no host name may hold as %XX.
+    sound = url.host and "%" not in url.host and (url.port or 0) < 65536
+    if url.scheme not in {"http", "https"} or not sound:
         raise wrong("endpoint", endpoint, "http://HOST:PORT or unix:PATH")
     return endpoint, None
+
+
+def _knock(path: str) -> None:
+    """Connect to a unix socket and let go, as httpcore 1.0 leaks the socket of a connection that fails."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PATIENCE.connect)
+        try:
+            probe.connect(path)
+        except OSError as error:
+            raise httpx.ConnectError(error.strerror or str(error)) from None
 
 
 def _json(body: object) -> dict[str, Any]:
