@@ -42,7 +42,7 @@ class Efficiency:
         outcome = np.argmax(category[:, None] == OUTCOMES, axis=1)
         counts = count((*shape, len(OUTCOMES)), *where, outcome)
         # All species together in the slice of origin, then in smoothed cells, then each species in smoothed cells.
-        probability = shrink(counts, [(0, 2, 3), (0,), ()], cells=(2, 3), strength=10)
+        probability = shrink(counts, [(0, 2, 3), (0,), ()], cells=(2, 3), strength=2)
         return cls(
             cumulative=np.cumsum(probability, axis=-1)[..., :-1],
             trained=counts.sum(axis=(1, -1)).astype(np.int32),

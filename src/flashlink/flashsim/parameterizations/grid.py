@@ -158,7 +158,9 @@ def shrink(counts: Floats, pools: Sequence[tuple[int, ...]], cells: tuple[int, i
     for pool in pools:
         pooled = counts.sum(axis=pool, keepdims=True)
         widths = [0.0 if axis in pool else width for axis, width in enumerate(sigma)]
-        probability = _update(gaussian_filter(pooled, widths, mode="nearest"), probability, strength)
+        # A smoothed count is a mean over neighbours; what it is worth is their sum.
+        worth = np.prod([2 * np.sqrt(np.pi) * width for width in widths if width])
+        probability = _update(worth * gaussian_filter(pooled, widths, mode="nearest"), probability, strength)
     return _update(counts, probability, strength)
 
 
@@ -166,33 +168,37 @@ def _update(counts: Floats, prior: Floats, strength: float) -> Floats:
     return np.asarray((counts + strength * prior) / (counts.sum(axis=-1, keepdims=True) + strength))
 
 
-def merged_cells(counts: npt.NDArray[np.int64], least: int) -> Integers:
+def merged_cells(counts: npt.NDArray[np.int64], least: int, sides: tuple[float, ...]) -> Integers:
     """Merge neighbouring cells of a histogram into boxes with at least `least` entries each.
 
-    The histogram is cut in two at the edge that halves its entries best, over and over, while both halves have enough.
+    The histogram is cut in two across its longest side, at the edge that halves its entries best, over and over, while
+    both halves have enough. `sides` are the lengths of a cell along each axis: the longer, the finer it is cut.
 
     Returns:
         The number of the box of each cell, in the shape of `counts`; boxes count from 0.
     """
     boxes = np.zeros(counts.shape, dtype=np.int64)
-    for number, box in enumerate(_boxes(counts, tuple(slice(0, bins) for bins in counts.shape), least)):
+    for number, box in enumerate(_boxes(counts, tuple(slice(0, bins) for bins in counts.shape), least, sides)):
         boxes[box] = number
     return boxes
 
 
-def _boxes(counts: npt.NDArray[np.int64], box: tuple[slice, ...], least: int) -> Iterator[tuple[slice, ...]]:
-    best, axis, edge = least - 1, -1, 0
+def _boxes(
+    counts: npt.NDArray[np.int64], box: tuple[slice, ...], least: int, sides: tuple[float, ...]
+) -> Iterator[tuple[slice, ...]]:
+    longest, axis, edge = 0.0, -1, 0
     for candidate in range(counts.ndim):
         others = tuple(other for other in range(counts.ndim) if other != candidate)
         below = np.cumsum(counts[box].sum(axis=others))
         smaller = np.minimum(below, below[-1] - below)
-        if smaller.max() > best:
-            best, axis, edge = int(smaller.max()), candidate, box[candidate].start + int(smaller.argmax()) + 1
+        length = sides[candidate] * len(below)
+        if smaller.max() >= least and length > longest:
+            longest, axis, edge = length, candidate, box[candidate].start + int(smaller.argmax()) + 1
     if axis < 0:
         yield box
         return
     for half in (slice(box[axis].start, edge), slice(edge, box[axis].stop)):
-        yield from _boxes(counts, (*box[:axis], half, *box[axis + 1 :]), least)
+        yield from _boxes(counts, (*box[:axis], half, *box[axis + 1 :]), least, sides)
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,7 @@ class Library:
     @classmethod
     def fit(
         cls, classes: Integers, cells: tuple[Integers, ...], shape: tuple[int, ...], fallback: Integers,
-        *, least: int, most: int,
+        *, least: int, most: int, sides: tuple[float, ...],
     ) -> tuple[Library, Integers]:  # fmt: skip
         """Build the library of training vectors.
 
@@ -224,6 +230,7 @@ class Library:
             fallback: For each class the class whose vectors serve it while it has fewer than `least`; itself for none.
             least: Vectors in a box, at least.
             most: Vectors of a class, at most; more are thinned evenly.
+            sides: Of `merged_cells`.
 
         Returns:
             The library, and the rows of the training sample that make its table, in order.
@@ -237,7 +244,7 @@ class Library:
             if len(rows) < (1 if fallback[number] == number else least):
                 continue
             where = tuple(axis[rows] for axis in cells)
-            boxes = merged_cells(count(shape, *where).astype(np.int64), least)
+            boxes = merged_cells(count(shape, *where).astype(np.int64), least, sides)
             box = boxes[where]
             sizes = np.bincount(box)
             first[number] = start + (np.cumsum(sizes) - sizes)[boxes]

@@ -15,7 +15,10 @@ from flashlink.flashsim.parameterizations.grid import Cells, Grid, Library, coun
 VARIABLES = ("dll_e", "dll_mu", "dll_k", "dll_p")
 
 #: Training tracks in a box at least, and in a class at most.
-LEAST, MOST = 50, 20_000
+LEAST, MOST = 25, 20_000
+
+#: Likelihoods change with momentum much quicker than with pseudorapidity and multiplicity.
+SIDES = (1.0, 0.4, 0.8)
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,13 @@ class Identification:
         shape = (len(SPECIES), len(OUTCOMES) - 1, grid.multiplicity.bins, *grid.shape)
         where = (condition.species, column, cells.multiplicity, cells.log_p, cells.eta)
         counts = count((*shape, 2), *where, is_muon.astype(np.int64))
-        # Each species, then each category, then smoothed cells of all multiplicities, then of each.
-        muon = shrink(counts, [(1, 2, 3, 4), (2, 3, 4), (2,), ()], cells=(3, 4), strength=10)[..., 1]
+        # Each species, its momentum, then each category, then smoothed cells of all multiplicities, then of each.
+        pools: list[tuple[int, ...]] = [(1, 2, 3, 4), (1, 2, 4), (2, 4), (2,), ()]
+        muon = shrink(counts, pools, cells=(3, 4), strength=10)[..., 1]
         classes = _classes(condition, column, is_muon)
         library, rows = Library.fit(
             classes, (cells.log_p, cells.eta, cells.multiplicity), (*grid.shape, grid.multiplicity.bins),
-            _fallback(classes), least=LEAST, most=MOST,
+            _fallback(classes), least=LEAST, most=MOST, sides=SIDES,
         )  # fmt: skip
         return cls(muon, library, dlls[rows].astype(np.float32))
 

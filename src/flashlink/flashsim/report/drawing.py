@@ -140,6 +140,9 @@ def draw_both(
         relative_f = np.maximum(flash.low, flash.high) / flash.value
         relative_r = np.maximum(reference.low, reference.high) / reference.value
         error = ratio * np.hypot(relative_f, relative_r)
+    # Where the reference has nothing there is no ratio.
+    ratio = np.where(np.isfinite(ratio) & np.isfinite(error), ratio, np.nan)
+    error = np.where(np.isfinite(ratio), error, np.nan)
     lower.errorbar(centres, ratio, yerr=error, xerr=half, **points)
 
 

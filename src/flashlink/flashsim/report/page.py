@@ -77,7 +77,7 @@ def headline(report: Report) -> list[Headline]:
     comparison, found = report.comparison, {peak.decay.name: peak for peak in report.peaks if peak.detector == "flash"}
     lines = [
         Headline(
-            "events", f"{comparison.flash.events:,}",
+            "events", f"{comparison.generated:,}",
             f"{comparison.events:,} of them in the reference detector too, and compared",
         )
     ]  # fmt: skip
@@ -108,7 +108,7 @@ def headline(report: Report) -> list[Headline]:
 def summary(report: Report) -> dict[str, Any]:
     """What ``summary.json`` holds: the headline as text, and the numbers of the page."""
     numbers = {
-        "events": report.comparison.flash.events,
+        "events": report.comparison.generated,
         "compared_events": report.comparison.events,
         "peaks": [_peak_numbers(peak) for peak in report.peaks],
         "steps": [asdict(step) for step in report.steps],

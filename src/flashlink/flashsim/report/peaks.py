@@ -24,6 +24,7 @@ class Decay:
     Attributes:
         name: Identifier.
         title: As the page names it.
+        short: As the table names it.
         pdg: Of the candidates.
         column: Of `flashlink.flashsim.analyse.CANDIDATES`, the mass.
         half_range: MeV around the mass of the particle data table.
@@ -32,6 +33,7 @@ class Decay:
 
     name: str
     title: str
+    short: str
     pdg: int
     column: str
     half_range: float
@@ -39,9 +41,17 @@ class Decay:
 
 
 DECAYS = (
-    Decay("jpsi", "J/ψ → μ⁺μ⁻", 443, "mass", 150, r"$m(\mu^+\mu^-)$ [MeV]"),
-    Decay("b", "B⁺ → J/ψ K⁺, J/ψ mass constrained", 521, "constrained_mass", 150, r"$m(J/\psi\,K^+)$ [MeV]"),
-    Decay("b-free", "B⁺ → J/ψ K⁺, unconstrained", 521, "mass", 200, r"$m(\mu^+\mu^-K^+)$ [MeV]"),
+    Decay("jpsi", "J/ψ → μ⁺μ⁻", "J/ψ", 443, "mass", 150, r"$m(\mu^+\mu^-)$ [MeV]"),
+    Decay(
+        "b",
+        "B⁺ → J/ψ K⁺, J/ψ mass constrained",
+        "B⁺, constrained",
+        521,
+        "constrained_mass",
+        150,
+        r"$m(J/\psi\,K^+)$ [MeV]",
+    ),
+    Decay("b-free", "B⁺ → J/ψ K⁺, unconstrained", "B⁺, unconstrained", 521, "mass", 200, r"$m(\mu^+\mu^-K^+)$ [MeV]"),
 )
 
 
@@ -90,7 +100,7 @@ def peak_plot(decay: Decay, comparison: Comparison) -> Plot:
     figure, upper, lower = panels()
     filled: dict[str, Floats] = {}
     for detector in comparison.detectors:
-        histogram: hist.Hist = hist.Hist(axis).fill(detector.masses(decay.pdg, decay.column, compared=True))
+        histogram: hist.Hist[Any] = hist.Hist(axis).fill(detector.masses(decay.pdg, decay.column, compared=True))
         filled[detector.name] = histogram.values().astype(np.float64)
         if detector.name == "flash":
             mplhep.histplot(histogram, ax=upper, histtype="fill", alpha=0.3, color=FLASH, label="flash", flow="none")
@@ -111,9 +121,9 @@ def peak_plot(decay: Decay, comparison: Comparison) -> Plot:
     upper.axvline(centre, color=INK, linewidth=0.9, linestyle=":", label="PDG mass")
     upper.legend(loc="upper left")
     caption = (
-        f"Candidates in the {comparison.events:,} events that both simulations have; no other normalisation. Lines: "
-        "fits of a double-sided Crystal Ball function on an exponential background. Below: flash minus reference in units "
-        "of the statistical error of the difference."
+        f"Candidates in the {comparison.events:,} events that both simulations have; no other normalisation. "
+        "Lines: fits of a double-sided Crystal Ball function on an exponential background. Below: flash minus "
+        "reference in units of the statistical error of the difference."
     )
     return finished(figure, decay.name, decay.title, caption)
 

@@ -219,8 +219,8 @@ def kaon_power(comparison: Comparison) -> Plot:
     """Pion misidentification against kaon efficiency for all thresholds, in slices of momentum."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    slices = ((3, 10, SECOND), (10, 20, FLASH), (20, 40, THIRD), (40, 100, FOURTH))
-    thresholds = np.linspace(-30, 50, 161)
+    slices = ((3, 5, SECOND), (5, 10, FLASH), (40, 60, THIRD), (60, 100, FOURTH))
+    thresholds = np.linspace(-60, 60, 241)
     for low, high, colour in slices:
         for detector in comparison.detectors:
             shares = []
