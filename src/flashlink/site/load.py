@@ -7,6 +7,7 @@ is `listen`, ``FLASHLINK_SITE__BATCH__CPUS`` is `cpus` of ``[batch]``. Lists and
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import tomllib
@@ -30,6 +31,7 @@ _AT = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _EXPECTED = re.compile(r"Expected `(.+?)`(?:, got `.+`| (.+))?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`", re.DOTALL)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
 _WORDS = {"str": "text", "int": "a whole number", "float": "a number", "object": "a table", "array": "a list"}
 
@@ -56,8 +58,14 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Site:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a site's file."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Site)}
+    """The JSON Schema of a site's file; each key has the words of its class's docstring."""
+    found = msgspec.json.schema(Site)
+    for table in found["$defs"].values():
+        about, _, attributes = inspect.cleandoc(table["description"]).partition("\n\nAttributes:\n")
+        table["description"] = " ".join(about.split())
+        for key, words in _ATTRIBUTE.findall(attributes):
+            table["properties"][key]["description"] = " ".join(words.split())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 
 def state_folder(site: Site) -> Path:
