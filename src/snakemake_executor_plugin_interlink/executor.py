@@ -70,7 +70,9 @@ class Executor(RemoteExecutor):
         """Take jobs over from the scheduler."""
         if not self._planned:
             self._planned = True
-            self._ledger.plan(Counter(job.name for job in self.dag.needrun_jobs() if not job.is_local))
+            order = {rule.name: number for number, rule in enumerate(self.workflow.rules)}
+            names = [job.name for job in self.dag.needrun_jobs() if not job.is_local]
+            self._ledger.plan(Counter(sorted(names, key=lambda name: order.get(name, -1))))
         super().run_jobs(jobs)
 
     def run_job(self, job: JobExecutorInterface) -> None:
@@ -206,6 +208,7 @@ class Executor(RemoteExecutor):
             self._delete(submission.record)
             submission.renew()
             self._records.write(submission.record)
+            info.external_jobid = submission.record.uid
             return False
         if seen.phase is Phase.FAILED:
             self._report_failure(info, submission, seen.reason)
