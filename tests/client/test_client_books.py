@@ -61,6 +61,7 @@ def test_find_none_or_several(tmp_path: Path) -> None:
     books.add(entry("u-2"))
     with pytest.raises(RequestError, match=r"^nope: no pod of this name or uid was submitted from here"):
         books.find("nope")
+    assert [one.uid for one in books.matching("demo")] == ["u-1", "u-2"]
     with pytest.raises(RequestError, match=r"^demo: 2 pods are called so; give one of the uids u-1, u-2$"):
         books.find("demo")
 

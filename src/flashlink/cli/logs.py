@@ -39,7 +39,7 @@ def command(
         Timestamps=timestamps,
         Follow=follow,
         Previous=previous,
-        SinceSeconds=_seconds(since) if since else 0,
+        SinceSeconds=0 if since is None else _seconds(since),
         # interLink's way to say "not given"; a plugin written in Go takes no "".
         SinceTime="0001-01-01T00:00:00Z",
     )

@@ -31,7 +31,7 @@ class Line:
 def command(pods: tuple[str, ...], as_json: bool) -> None:
     """Show pods that were submitted from here: all, or those of the names or uids given."""
     books = Books()
-    lines = list(_ask([books.find(pod) for pod in pods] if pods else books.all()))
+    lines = list(_ask([entry for pod in pods for entry in books.matching(pod)] if pods else books.all()))
     if as_json:
         show_json([_full(line) for line in lines])
     elif lines:

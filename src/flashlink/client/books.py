@@ -66,17 +66,26 @@ class Books:
         found = [_read(path) for path in self.folder.glob("*.json")] if self.folder.is_dir() else []
         return sorted((entry for entry in found if entry), key=lambda entry: (entry.submitted, entry.uid))
 
-    def find(self, asked: str) -> Entry:
-        """The one entry that `asked` means: a name, NAMESPACE/NAME, a uid or the start of one.
+    def matching(self, asked: str) -> list[Entry]:
+        """The entries that `asked` means: a name, NAMESPACE/NAME, a uid or the start of one.
 
         Raises:
-            RequestError: None, or more than one.
+            RequestError: There is none.
         """
         entries = self.all()
         found = [entry for entry in entries if asked in {entry.name, f"{entry.namespace}/{entry.name}", entry.uid}]
-        found = found or [entry for entry in entries if entry.uid.startswith(asked)]
+        found = found or [entry for entry in entries if asked and entry.uid.startswith(asked)]
         if not found:
             raise RequestError(f"{asked}: no pod of this name or uid was submitted from here; see 'flashlink status'")
+        return found
+
+    def find(self, asked: str) -> Entry:
+        """The one entry that `asked` means; see `matching`.
+
+        Raises:
+            RequestError: There is none, or more than one.
+        """
+        found = self.matching(asked)
         if len(found) > 1:
             uids = ", ".join(entry.uid for entry in found)
             raise RequestError(f"{asked}: {len(found)} pods are called so; give one of the uids {uids}")
