@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flashlink.client.books import Books, Entry
-from flashlink.errors import RequestError
+from flashlink.errors import RequestError, SiteError
 
 
 def entry(uid: str, name: str = "demo", submitted: float = 1.0, jid: str = "7") -> Entry:
@@ -37,6 +37,14 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         Books(tmp_path).add(bad)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        SiteError, match=r"file/x: the list of submitted pods cannot be kept here: Not a directory; set"
+    ):
+        Books(tmp_path / "file" / "x").add(entry("u-1"))
 
 
 def test_the_default_folder_is_in_the_state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -330,6 +330,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         projecting({"configMap": {"name": "c", "items": [{"key": "z", "path": "z"}]}}),
         "Pod demo: spec.volumes[0].projected.sources[0].configMap.items[0].key: 'z' is not a key of config map 'c'",
     ),
+    (
+        {**pod(), "metadata": {"name": "demo", "uid": "../up"}},
+        "Pod demo: metadata.uid: '../up' is not a uid of letters, digits and '-', 64 characters at most",
+    ),
+    (
+        {**pod(), "metadata": {"name": "Demo"}},
+        "Pod Demo: metadata.name: 'Demo' is not a DNS subdomain (a-z, 0-9, '-' and '.', 253 characters at most)",
+    ),
     (job(completions=3), f"Job demo: spec.completions: 3 is not 1; {ONCE}"),
     (job(suspend=True), f"Job demo: spec.suspend: True is not False; {ONCE}"),
     (

@@ -1,4 +1,4 @@
-"""One command, ``flashlink``; one module a sub-command, imported only when it is called, so that start-up stays quick."""
+"""One command, ``flashlink``; one module a sub-command, imported only when it is called, to keep start-up quick."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ COMMANDS = {
 class Commands(click.Group):
     """The group of `COMMANDS`, each imported when it is first needed."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click calls it so)
         """All sub-commands, in the order of the way of a run."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click calls it so)
         """Import the module of the sub-command."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"flashlink.cli.{cmd_name}").command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (same)
         """Write the list without importing any sub-command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from flashlink.errors import RequestError
+from flashlink.errors import RequestError, SiteError
 from flashlink.state import state_home
 
 
@@ -49,7 +49,18 @@ class Books:
         self.folder = folder or state_home() / "submitted"
 
     def add(self, entry: Entry) -> None:
-        """Write an entry; in place of one of the same uid."""
+        """Write an entry; in place of one of the same uid.
+
+        Raises:
+            SiteError: The folder cannot be made or written.
+        """
+        try:
+            self._write(entry)
+        except OSError as error:
+            line = f"{self.folder}: the list of submitted pods cannot be kept here: {error.strerror}"
+            raise SiteError(f"{line}; set XDG_STATE_HOME to a folder that can be written") from None
+
+    def _write(self, entry: Entry) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # mkstemp makes the file 0600; the name does not end in .json until it is whole.
         handle, name = tempfile.mkstemp(dir=self.folder, prefix=".")

@@ -24,6 +24,7 @@ import yaml
 
 from flashlink.client import resolve
 from flashlink.errors import RequestError
+from flashlink.pods import names
 from flashlink.pods.value import Value
 from flashlink.pods.wire import CreateRequest
 
@@ -190,11 +191,12 @@ def _pod_of_job(job: Value) -> dict[str, Any]:
 
 def _with_identity(pod: Value) -> dict[str, Any]:
     """The pod with name, namespace and uid, and without what only a cluster writes."""
+    own = pod["metadata"]
     metadata = {
-        **pod["metadata"].mapping(),
-        "name": pod["metadata"]["name"].text("") or _generated(pod["metadata"]),
-        "namespace": pod["metadata"]["namespace"].text("default"),
-        "uid": pod["metadata"]["uid"].text("") or str(uuid.uuid4()),
+        **own.mapping(),
+        "name": names.subdomain(own["name"]) if own["name"] else _generated(own),
+        "namespace": names.label(own["namespace"]) if own["namespace"] else "default",
+        "uid": names.uid(own["uid"]) if own["uid"] else str(uuid.uuid4()),
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": dict(pod["spec"].mapping())}
 
