@@ -80,13 +80,13 @@ def _reconstruct_chunk(particles: Columns, seed: int, geometry: Geometry) -> Col
     _, event = np.unique(particles["event"][tracks.rows], return_inverse=True)
     vertex = fit_vertices(event, tracks.category, tracks.fit, _BEAM_SPOT)[:, event]
     return {
-        **_track_columns(particles, tracks),
+        **_track_columns(particles, tracks, geometry),
         **identify(particles, species, passage, tracks, geometry, seed),
         **dict(zip(("pv_x", "pv_y", "pv_z"), vertex, strict=True)),
     }
 
 
-def _track_columns(particles: Columns, tracks: Tracks) -> Columns:
+def _track_columns(particles: Columns, tracks: Tracks, geometry: Geometry) -> Columns:
     fitted, rows = tracks.fit, tracks.rows
     event = particles["event"][rows]
     _, first, size = np.unique(event, return_index=True, return_counts=True)
@@ -104,6 +104,6 @@ def _track_columns(particles: Columns, tracks: Tracks) -> Columns:
         "p": 1 / np.abs(fitted.state[4]),
         "chi2": fitted.chi2,
         "ndf": fitted.ndf,
-        "ghost_probability": tracks.ghost_probability,
+        "ghost_probability": tracks.ghost_probability(geometry),
         "tracks": np.repeat(size, size),
     }

@@ -14,6 +14,9 @@ from flashlink.flashsim.samples import UPSTREAM
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+#: Spread of the photons of another's ring, in resolutions.
+_CROSSING = 3.0
+
 #: More photons than a track has on any sensible occasion.
 _MOST_PHOTONS = 120
 
@@ -54,16 +57,21 @@ def cherenkov_likelihoods(candidates: Candidates, radiator: Radiator, stream: St
 def _photons(candidates: Candidates, rows: Integers, radiator: Radiator, background: Floats, stream: Stream) -> Floats:
     """Angles of all photons near each track, shape (most photons, n), NaN where there are fewer."""
     event, key = candidates.event[rows], candidates.key[rows]
-    chance = stream.uniform(event, key, 2)
+    chance = stream.uniform(event, key, 6)
     angle, photons = angle_and_yield(candidates.p[rows], MASSES[candidates.species[rows]], radiator)
     radiates = ~(candidates.ghost[rows] & ~np.full(len(rows), radiator.before_magnet))
-    own = poisson(photons * radiates * (candidates.end_z[rows] >= radiator.end), chance[0])
-    count = own + poisson(background, chance[1])
+    share = radiator.least_share + (1 - radiator.least_share) * chance[2]
+    own = poisson(photons * share * radiates * (candidates.end_z[rows] >= radiator.end), chance[0])
+    crossed = chance[3] < 1 - np.exp(-radiator.overlap * candidates.multiplicity[rows])
+    ring = own + poisson(radiator.photons / 2 * crossed, chance[4])
+    count = ring + poisson(background, chance[1])
     places = np.arange(count.max(initial=0))[:, None]
     smear = Stream(stream.seed, f"{stream.step}/ring").normal(event, key, 1 + len(places))
     signal = angle + radiator.track_resolution * smear[0] + radiator.resolution * smear[1:]
     noise = radiator.largest_angle * Stream(stream.seed, f"{stream.step}/noise").uniform(event, key, len(places))
-    return np.where(places < own, signal, np.where(places < count, noise, np.nan))
+    # what of another's ring falls into the search region lies close together, since rings cross at small angles
+    other = np.abs(radiator.largest_angle * chance[5] + _CROSSING * radiator.resolution * smear[1:])
+    return np.select([places < own, places < ring, places < count], [signal, other, noise], np.nan)
 
 
 def poisson(mean: Floats, uniform: Floats) -> Integers:

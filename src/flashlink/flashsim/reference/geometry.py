@@ -93,6 +93,8 @@ class Radiator:
     resolution: float
     track_resolution: float
     background: float
+    overlap: float
+    least_share: float
     largest_angle: float
     end: float
     before_magnet: bool

@@ -3,8 +3,8 @@
 R. Frühwirth, "Application of Kalman filtering to track and vertex fitting", NIM A 262 (1987) 444. Filtering against the
 flight direction makes the last filtered state the best estimate where it is wanted, at the beam: no smoother is needed.
 
-The field is linearised around the trajectory that the pattern recognition found, not around the filter's own estimate:
-that one hardly knows the momentum before it has come through the magnet, and would be linearised in the wrong place.
+Up to the magnet, field and scattering are those of the trajectory that the pattern recognition found, not of the
+filter's own estimate: that one hardly knows the momentum there, and would linearise in the wrong place.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Filter:
         count = seeds.shape[1]
         self.measured = measured
         self.state = seeds.copy()
-        self.reference = seeds
+        self.reference = seeds.copy()
         self.z = np.full(count, start)
         self.chi2 = np.zeros(count)
         self.covariance = np.zeros((5, 5, count))
@@ -104,7 +104,7 @@ class _Filter:
 
     def move_straight(self, distance: Floats) -> None:
         """Move by `distance` along z without a field."""
-        self.state = straight(self.state, distance)
+        self.state = self.reference = straight(self.state, distance)
         covariance = self.covariance
         covariance[0:2] += distance * covariance[2:4]
         covariance[:, 0:2] += distance * covariance[:, 2:4]
@@ -137,12 +137,15 @@ class _Filter:
         self.chi2 += weight * residual**2
 
     def _pass_matter(self, radiation: Floats) -> None:
-        amount = radiation * material.path(self.state)
-        p = material.momentum(self.state)
+        amount = radiation * material.path(self.reference)
+        p = material.momentum(self.reference)
         angle = material.scattering_angle(p, MASSES[PION], amount)
-        xx, yx, yy = material.scattering_covariance(self.state, angle)
+        xx, yx, yy = material.scattering_covariance(self.reference, angle)
         self.covariance[2, 2] += xx
         self.covariance[3, 3] += yy
         self.covariance[2, 3] += yx
         self.covariance[3, 2] += yx
-        self.state[4] = np.sign(self.state[4]) / material.lose_energy(p, MASSES[PION], -amount)
+        gained = p / material.lose_energy(p, MASSES[PION], -amount)
+        self.state[4] *= gained
+        if self.reference is not self.state:
+            self.reference[4] *= gained

@@ -25,8 +25,8 @@ _LONGEST_STEP = 450.0
 _STEEPEST = 5.0
 
 #: Displacements for numerical derivatives: of tx and ty, and of q/p in parts of itself.
-_SLOPE_STEP = 1e-5
-_MOMENTUM_STEP = 1e-4
+_SLOPE_STEP = 1e-7
+_MOMENTUM_STEP = 1e-7
 
 
 def straight(state: Floats, distance: npt.ArrayLike) -> Floats:

@@ -32,14 +32,20 @@ class Tracks:
         ghost: Whether noise made it.
         category: LONG, UPSTREAM or DOWNSTREAM.
         fit: The fits.
-        ghost_probability: From 0 to 1.
+        features: What the ghost probability is made of, shape (4, n): chi2/ndf, missing layers, log10 of the momentum
+            in MeV, charged particles of the event / 100.
     """
 
     rows: Integers
     ghost: Flags
     category: npt.NDArray[np.int8]
     fit: Fit
-    ghost_probability: Floats
+    features: Floats
+
+    def ghost_probability(self, geometry: Geometry) -> Floats:
+        """From 0 to 1."""
+        constant, *slopes = geometry.ghosts.log_odds
+        return np.asarray(1 / (1 + np.exp(-constant - sum(map(np.multiply, slopes, self.features)))))
 
 
 def find_tracks(particles: Columns, passage: Passage, geometry: Geometry, seed: int) -> Tracks:
@@ -174,15 +180,10 @@ def _accepted(
 ) -> Tracks:
     """Only the tracks of good chi2, with their ghost probabilities."""
     quality = fitted.chi2 / fitted.ndf
-    layers = {LONG: (*geometry.rows("upstream"), *geometry.rows("stations")), UPSTREAM: geometry.rows("upstream")}
-    expected = list(layers.get(category, layers[LONG]))
-    missing = np.isnan(measured[expected]).sum(axis=0)
-    constant, *slopes = geometry.ghosts.log_odds
-    features = (quality, missing, -np.log10(np.abs(fitted.state[4])), particles["multiplicity"][rows] / 100)
-    odds = constant + sum(slope * feature for slope, feature in zip(slopes, features, strict=True))
-    tracks = Tracks(
-        rows, np.full(len(rows), ghost), np.full(len(rows), category, dtype=np.int8), fitted, 1 / (1 + np.exp(-odds))
-    )
+    layers = geometry.rows("upstream") + (geometry.rows("stations") if category != UPSTREAM else [])
+    missing = np.isnan(measured[layers]).sum(axis=0)
+    features = np.stack([quality, missing, -np.log10(np.abs(fitted.state[4])), particles["multiplicity"][rows] / 100])
+    tracks = Tracks(rows, np.full(len(rows), ghost), np.full(len(rows), category, dtype=np.int8), fitted, features)
     return _selected(tracks, np.flatnonzero(quality < geometry.search.largest_chi2))
 
 
@@ -193,7 +194,7 @@ def _selected(tracks: Tracks, rows: Integers) -> Tracks:
         Fit(
             fitted.state[:, rows], fitted.covariance[:, :, rows], fitted.z[rows], fitted.chi2[rows], fitted.ndf[rows]
         ),
-        tracks.ghost_probability[rows],
+        tracks.features[:, rows],
     )  # fmt: skip
 
 
@@ -210,5 +211,5 @@ def _joined(parts: list[Tracks]) -> Tracks:
             np.concatenate([fit.chi2 for fit in fits]),
             np.concatenate([fit.ndf for fit in fits]),
         ),
-        np.concatenate([part.ghost_probability for part in parts]),
+        np.concatenate([part.features for part in parts], axis=1),
     )
