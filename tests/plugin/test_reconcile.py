@@ -16,6 +16,7 @@ from flashlink.batch import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import RequestError, SiteError
 from flashlink.plugin import backoff, reconcile
 from flashlink.plugin.books import Books
+from flashlink.plugin.patience import PatientBatch
 from flashlink.plugin.pods import Pods
 from flashlink.plugin.reconcile import Reconciler
 from flashlink.site.config import Containers, Site
@@ -95,7 +96,9 @@ class House:
     def _build(self) -> None:
         site = Site(containers=Containers(runtime="host"))
         self.pods = Pods(self.books, site, self.folder / "work", "fake")
-        self.reconciler = Reconciler(self.pods, self.batch, 0.0, lambda call, seconds, well: None)
+        self.seen: list[tuple[str, bool]] = []
+        self.patient = PatientBatch(self.batch, lambda call, seconds, well: self.seen.append((call, well)))
+        self.reconciler = Reconciler(self.pods, self.patient, 0.0)
 
     def restart(self) -> None:
         self.books.close()
@@ -177,11 +180,21 @@ def test_scheduler_that_is_down_holds_pods_and_says_so(house):
     house.rounds(5)
     assert not answer.done()
     assert "the scheduler does not answer" in house.waiting(raw)
-    assert house.reconciler.trouble == "the scheduler does not answer"
+    assert house.patient.trouble == "the scheduler does not answer"
     del house.batch.failures["submit"]
     house.rounds()
     assert answer.result(0) == f"fake:host:{uid(raw)}"
-    assert house.reconciler.trouble == ""
+    assert house.patient.trouble == ""
+
+
+def test_scheduler_that_failed_is_left_in_peace(house, monkeypatch):
+    monkeypatch.setattr(backoff, "FIRST", 60.0)
+    house.batch.failures["submit"] = DOWN
+    for _ in range(5):
+        house.pods.create(body(pod()))
+        house.rounds()
+    assert house.batch.calls.count("submit") == 1
+    assert house.seen.count(("submit", False)) == 1
 
 
 def test_submission_that_died_after_it_was_taken_is_not_repeated(house):

@@ -22,6 +22,7 @@ from flashlink.plugin import errors, openapi
 from flashlink.plugin.follow import ContainerLog
 from flashlink.plugin.logs import wanted
 from flashlink.plugin.metrics import Metrics
+from flashlink.plugin.patience import PatientBatch
 from flashlink.plugin.pods import Pods
 from flashlink.plugin.reconcile import Reconciler
 from flashlink.pods import wire
@@ -45,13 +46,15 @@ class Routes:
 
     Args:
         pods: All known pods.
-        reconciler: Knows the site's totals and whether the batch system answers.
+        reconciler: Knows the site's totals.
+        batch: Knows whether the batch system answers.
         metrics: Figures for Prometheus.
     """
 
-    def __init__(self, pods: Pods, reconciler: Reconciler, metrics: Metrics) -> None:
+    def __init__(self, pods: Pods, reconciler: Reconciler, batch: PatientBatch, metrics: Metrics) -> None:
         self._pods = pods
         self._reconciler = reconciler
+        self._batch = batch
         self._metrics = metrics
         #: Set when the server is to end: followed logs end too.
         self.stopping = asyncio.Event()
@@ -85,7 +88,7 @@ class Routes:
     def _ping(self) -> wire.Ping:
         totals = self._reconciler.capacity
         if totals is None:
-            why = self._reconciler.trouble or "it is being asked"
+            why = self._batch.trouble or "it is being asked"
             raise SiteError(f"the batch system has not answered yet: {why}", transient=True)
         gpus = [wire.Accelerator("nvidia.com/gpu", str(totals.gpus))] if totals.gpus else []
         resources = wire.NodeResources(str(totals.cpus), str(totals.memory), str(totals.jobs), gpus)
@@ -104,8 +107,8 @@ class Routes:
 
     async def readyz(self, _: Request) -> Response:
         """The batch system has answered, and its last call went well."""
-        if self._reconciler.trouble or self._reconciler.capacity is None:
-            return PlainTextResponse(f"{self._reconciler.trouble or 'the batch system has not answered yet'}\n", 503)
+        if self._batch.trouble or self._reconciler.capacity is None:
+            return PlainTextResponse(f"{self._batch.trouble or 'the batch system has not answered yet'}\n", 503)
         return PlainTextResponse("ok\n")
 
     async def metrics(self, _: Request) -> Response:

@@ -30,7 +30,3 @@ class Backoff:
         """Forget the failures of `thing`."""
         self._failures.pop(thing, None)
         self._until.pop(thing, None)
-
-    def next_try(self) -> float | None:
-        """When the next thing may be tried, or None if nothing has failed."""
-        return min(self._until.values(), default=None)

@@ -34,6 +34,7 @@ class Metrics:
             registry=self._registry,
             buckets=_SECONDS,
         )
+        self._by_request: dict[tuple[str, int], Histogram] = {}
         self._calls = Histogram(
             "flashlink_batch_call_seconds",
             "Time of a call of the batch system",
@@ -50,7 +51,10 @@ class Metrics:
 
     def request(self, route: str, code: int, seconds: float) -> None:
         """Count one answered request."""
-        self._requests.labels(route, str(code)).observe(seconds)
+        counter = self._by_request.get((route, code))
+        if counter is None:  # looking it up by its labels would cost a status call more than its answer
+            counter = self._by_request[route, code] = self._requests.labels(route, str(code))
+        counter.observe(seconds)
 
     def batch_call(self, call: str, seconds: float, well: bool) -> None:
         """Count one call of the batch system."""

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
-from flashlink.batch import BatchSystem, Capacity, JobSpec, JobState, JobStatus
+from flashlink.batch import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import FlashlinkError, RequestError, SiteError
-from flashlink.jobscript.journal import Event, parse
 from flashlink.plugin import submission
 from flashlink.plugin.backoff import Backoff
+from flashlink.plugin.journals import Journals
+from flashlink.plugin.patience import PatientBatch
 from flashlink.plugin.pods import Pods
 from flashlink.plugin.record import Record
 from flashlink.plugin.states import container_states
@@ -40,8 +41,6 @@ REMEMBER, RECOUNT = 86400.0, 60.0
 
 FINAL = (JobState.ENDED, JobState.LOST)
 
-T = TypeVar("T")
-Argument = TypeVar("Argument")
 Changes = dict[str, dict[str, Any]]
 
 log = structlog.get_logger("flashlink.plugin")
@@ -54,23 +53,20 @@ class Reconciler:
         pods: What is wanted, and where to write what is seen.
         batch: The batch system; only this thread calls it once `start` was called.
         interval: Seconds between two rounds.
-        seen: Told of each call of the batch system: its name, its seconds, whether it went well.
     """
 
     def __init__(
         self,
         pods: Pods,
-        batch: BatchSystem,
+        batch: PatientBatch,
         interval: float,
-        seen: Callable[[str, float, bool], None],
     ) -> None:
         self._pods = pods
         self._batch = batch
         self._interval = interval
-        self._seen = seen
         self._again = Backoff()
         self._cancelled: dict[str, float] = {}
-        self._journals: dict[str, tuple[tuple[int, int], list[Event]]] = {}
+        self._journals = Journals()
         self._wake = threading.Event()
         self._stopped = False
         self._next_sweep = 0.0
@@ -80,13 +76,7 @@ class Reconciler:
         self.first_round = threading.Event()
         #: Totals of the site as last told; None until the batch system has answered once.
         self.capacity: Capacity | None = None
-        self._troubles: dict[str, str] = {}
         pods.wake = self._wake.set
-
-    @property
-    def trouble(self) -> str:
-        """What the batch system fails with at present; "" if it answers."""
-        return next(iter(list(self._troubles.values())), "")
 
     def start(self) -> None:
         """Start the thread."""
@@ -122,35 +112,13 @@ class Reconciler:
             self._count(now)
         self._end()
 
-    def _ask(self, call: str, question: Callable[[Argument], T], argument: Argument) -> T:
-        """Ask the batch system, unless it failed on the same call too recently.
-
-        Raises:
-            SiteError: It failed now, or then.
-        """
-        now = time.monotonic()
-        if not self._again.ready(call, now):
-            raise SiteError(self._troubles.get(call, ""), transient=True)
-        try:
-            answer = question(argument)
-        except SiteError as error:
-            pause = self._again.failed(call, time.monotonic())
-            self._troubles[call] = str(error)
-            self._seen(call, time.monotonic() - now, False)
-            log.warning("batch system failed", call=call, error=str(error), again_in_s=pause)
-            raise
-        self._again.went_well(call)
-        self._troubles.pop(call, None)
-        self._seen(call, time.monotonic() - now, True)
-        return answer
-
     def _seek(self) -> None:
         """Look for jobs that may exist though their ids are not known: no pod is submitted twice."""
         unsure = {record.uid: record for record in self._pods.records() if record.tried and record.has_no_job}
         if not unsure:
             return
         try:
-            found = self._ask("find", self._batch.find, list(unsure))
+            found = self._batch.find(list(unsure))
         except SiteError:
             return
         changes: Changes = {}
@@ -170,9 +138,9 @@ class Reconciler:
 
     def _submit(self) -> None:
         """Submit all that waits, in bulk; the books know of the attempt before the batch system does."""
-        now = time.monotonic()
-        if not self._again.ready("submit", now):
+        if self._batch.in_peace("submit"):
             return
+        now = time.monotonic()
         waiting = [
             record
             for record in self._pods.records()
@@ -200,7 +168,7 @@ class Reconciler:
         self._pods.change({spec.uid: {"tried": True} for spec in specs})
         outcomes: Sequence[str | SiteError]
         try:
-            outcomes = self._ask("submit", self._batch.submit, specs)
+            outcomes = self._batch.submit(specs)
         except SiteError as error:
             if error.transient:
                 # Some may have been taken in before it failed: they stay `tried`, so `_seek` asks before the next try.
@@ -245,11 +213,10 @@ class Reconciler:
         """Ask about all jobs at once, then read the journals: what a job wrote before it ended is there by then."""
         watched = {record.job_id: record for record in self._pods.records() if record.job_id and not record.final}
         if not watched:
-            self._journals.clear()
             return
         told: Mapping[str, JobStatus] = {}
         with suppress(SiteError):  # the journals are read all the same
-            told = self._ask("query", self._batch.query, list(watched))
+            told = self._batch.query(list(watched))
         now = time.time()
         changes: Changes = {}
         for job_id, record in watched.items():
@@ -260,7 +227,7 @@ class Reconciler:
 
     def _look(self, record: Record, job: JobStatus | None, now: float) -> dict[str, Any]:
         """What is new about one pod."""
-        journal = self._journal(record)
+        journal = self._journals.read(record.uid, self._pods.folder(record.uid))
         seen: dict[str, Any] = {"job": job or record.job}
         if seen["job"] is not None and seen["job"].state in FINAL:
             seen["ended_at"] = record.ended_at or now
@@ -271,30 +238,17 @@ class Reconciler:
         seen["states"] = container_states(newer, journal, over=over)
         seen["final"] = newer.ended_at is not None and is_final(record.pod, seen["states"])
         if seen["final"]:
-            self._journals.pop(record.uid, None)
+            self._journals.forget(record.uid)
             log.info("ended", pod=record.uid, job=record.job_id, exit_codes=_exit_codes(seen["states"]))
         return {name: value for name, value in seen.items() if value != getattr(record, name)}
-
-    def _journal(self, record: Record) -> list[Event]:
-        """The journal of a pod, read again only when it has grown."""
-        path = self._pods.folder(record.uid) / "journal"
-        try:
-            facts = path.stat()
-            version = (facts.st_size, facts.st_mtime_ns)
-            known = self._journals.get(record.uid)
-            if known is None or known[0] != version:
-                known = self._journals[record.uid] = (version, parse(path.read_bytes()))
-        except OSError:
-            return []
-        return known[1]
 
     def _count(self, now: float) -> None:
         if now < self._next_count:
             return
         with suppress(SiteError):
-            self.capacity = self._ask("capacity", lambda batch: batch.capacity(), self._batch)
+            self.capacity = self._batch.capacity()
             self._next_count = now + RECOUNT
-        self._pods.forget_tombstones(time.time() - REMEMBER)
+            self._pods.forget_tombstones(time.time() - REMEMBER)
 
     def _end(self) -> None:
         """Cancel the jobs of deleted pods; of those that have ended, remove every trace."""
@@ -307,15 +261,18 @@ class Reconciler:
         self._cancel(running)
         ended = [record for record in deleted if not self._may_run(record)]
         jobs = [record.job_id for record in ended if record.job_id]
-        try:
+        with suppress(SiteError):
             if jobs:
-                self._ask("forget", self._batch.forget, jobs)
-        except SiteError:
+                self._batch.forget(jobs)
+            self._bury([record for record in ended if self._remove_folder(record.uid)])
+
+    def _bury(self, gone: Sequence[Record]) -> None:
+        if not gone:
             return
-        self._pods.bury(record.uid for record in ended if self._remove_folder(record.uid))
-        for record in ended:
+        self._pods.bury(record.uid for record in gone)
+        for record in gone:
             self._cancelled.pop(record.uid, None)
-            self._journals.pop(record.uid, None)
+            self._journals.forget(record.uid)
             self._again.went_well(record.uid)
             self._pods.answer(record.uid, RequestError(f"pod {record.label}: was deleted while it was being created"))
             log.info("deleted", pod=record.uid, job=record.job_id)
@@ -334,7 +291,7 @@ class Reconciler:
         if not due:
             return
         with suppress(SiteError):
-            self._ask("cancel", self._batch.cancel, [record.job_id for record in due])
+            self._batch.cancel([record.job_id for record in due])
             self._cancelled.update((record.uid, now + CANCEL_AGAIN) for record in due)
 
     def _remove_folder(self, uid: str) -> bool:

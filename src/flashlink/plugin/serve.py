@@ -19,6 +19,7 @@ from flashlink.plugin.app import Routes, application
 from flashlink.plugin.books import Books
 from flashlink.plugin.door import Door
 from flashlink.plugin.metrics import Metrics
+from flashlink.plugin.patience import PatientBatch
 from flashlink.plugin.pods import Pods
 from flashlink.plugin.reconcile import Reconciler
 from flashlink.pods.quantity import size
@@ -59,8 +60,9 @@ def serve(site: Site, ready: Callable[[str], None]) -> None:
         system = _batch_system(site, state / "batch")
         pods = Pods(books, site, _private(work_folder(site)), system.name)
         metrics = Metrics(pods.records, site.name)
-        reconciler = Reconciler(pods, system, site.batch.poll_seconds, metrics.batch_call)
-        routes = Routes(pods, reconciler, metrics)
+        patient = PatientBatch(system, metrics.batch_call)
+        reconciler = Reconciler(pods, patient, site.batch.poll_seconds)
+        routes = Routes(pods, reconciler, patient, metrics)
         _warn(site, door)
         reconciler.start()
         reconciler.first_round.wait(PATIENCE)

@@ -1,0 +1,90 @@
+"""The batch system as the plugin asks it: not again too soon after a failure, and with a word for the figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from flashlink.batch import BatchSystem, Capacity, JobSpec, JobStatus
+from flashlink.errors import SiteError
+from flashlink.plugin.backoff import Backoff
+
+T = TypeVar("T")
+
+log = structlog.get_logger("flashlink.plugin")
+
+
+class PatientBatch:
+    """A `flashlink.batch.BatchSystem` that is left in peace for a while after each failure.
+
+    Every method raises `SiteError` as the system itself does, and also while it is left in peace.
+
+    Args:
+        batch: The batch system.
+        seen: Told of each call: its name, its seconds, whether it went well.
+    """
+
+    def __init__(self, batch: BatchSystem, seen: Callable[[str, float, bool], None]) -> None:
+        self.name = batch.name
+        self._batch = batch
+        self._seen = seen
+        self._again = Backoff()
+        self._troubles: dict[str, str] = {}
+
+    @property
+    def trouble(self) -> str:
+        """What it fails with at present; "" if it answers."""
+        return next(iter(list(self._troubles.values())), "")
+
+    def in_peace(self, call: str) -> bool:
+        """True while `call` would only raise the last failure again."""
+        return not self._again.ready(call, time.monotonic())
+
+    def submit(self, jobs: Sequence[JobSpec]) -> list[str | SiteError]:
+        """See `BatchSystem.submit`."""
+        return self._ask("submit", lambda: self._batch.submit(jobs))
+
+    def query(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        """See `BatchSystem.query`."""
+        return self._ask("query", lambda: self._batch.query(job_ids))
+
+    def find(self, uids: Sequence[str]) -> dict[str, str]:
+        """See `BatchSystem.find`."""
+        return self._ask("find", lambda: self._batch.find(uids))
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """See `BatchSystem.cancel`."""
+        self._ask("cancel", lambda: self._batch.cancel(job_ids))
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        """See `BatchSystem.forget`."""
+        self._ask("forget", lambda: self._batch.forget(job_ids))
+
+    def capacity(self) -> Capacity:
+        """See `BatchSystem.capacity`."""
+        return self._ask("capacity", self._batch.capacity)
+
+    def close(self) -> None:
+        """See `BatchSystem.close`."""
+        self._batch.close()
+
+    def _ask(self, call: str, question: Callable[[], T]) -> T:
+        if self.in_peace(call):
+            raise SiteError(self._troubles.get(call, ""), transient=True)
+        began = time.monotonic()
+        try:
+            answer = question()
+        except SiteError as error:
+            now = time.monotonic()
+            pause = self._again.failed(call, now)
+            self._troubles[call] = str(error)
+            self._seen(call, now - began, False)
+            log.warning("batch system failed", call=call, error=str(error), again_in_s=pause)
+            raise
+        self._again.went_well(call)
+        self._troubles.pop(call, None)
+        self._seen(call, time.monotonic() - began, True)
+        return answer
