@@ -1,8 +1,8 @@
 """The batch system inside flashlink: jobs are processes of this machine, queued until cores and memory are free.
 
 Each job has a `flashlink.batch.starter` of its own in a session of its own, so jobs go on when the plugin dies, and a
-new plugin on the same state finds them again. The queue is on disk. One thread starts jobs and notices their ends; it and
-the callers share one lock. Jobs start in the order of submission; one that does not fit lets smaller ones pass.
+new plugin on the same state finds them again. The queue is on disk. One thread starts jobs and notices their ends; it
+and the callers share one lock. Jobs start in the order of submission; one that does not fit lets smaller ones pass.
 """
 
 from __future__ import annotations

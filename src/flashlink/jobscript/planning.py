@@ -20,7 +20,7 @@ _TRANSPORTS = ("docker", "oras", "library")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _REPOSITORY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII)
 #: Names that bash does not let go of; a host process gets its environment from bash.
-_OF_BASH = frozenset({"_", "BASHOPTS", "BASH_VERSINFO", "BASHPID", "EUID", "PPID", "SHELLOPTS", "UID"})
+_OF_BASH = frozenset({"_", "BASHOPTS", "BASH_VERSINFO", "BASHPID", "EUID", "PPID", "SHELLOPTS", "SHLVL", "UID"})
 #: Linux' limit on one argument or variable, less what the container runtime puts before a name.
 _LONGEST = 128 * 1024 - 64
 

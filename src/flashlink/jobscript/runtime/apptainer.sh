@@ -11,7 +11,7 @@ fetch_image() {
   [[ ! -e $file ]] || return 0
   journal pulling "$name"
   mkdir -p -- "$pod_folder/tmp/images"
-  "$pod_executable" --silent pull --force "$file.part" "$image" </dev/null >&2 &
+  "$pod_executable" --silent pull --force "$file.part" "$image" </dev/null >&2 9<&- &
   fetching=$!
   await "$fetching"
   fetching=''

@@ -25,15 +25,20 @@ declare_container() {
 
 # PID: wait until it has ended, whatever signals come meanwhile; its exit status in $code.
 await() {
+  # Not by `wait` alone: bash loses the end of a child when a trap interrupts `wait` at that very moment.
+  while kill -0 "$1" 2>/dev/null; do
+    tick 0.05
+  done
   while :; do
     interrupted=''
     wait "$1"
     code=$?
-    [[ ! $interrupted ]] || continue
-    kill -0 "$1" 2>/dev/null || return 0
-    sleep 0.5 # a container that was stopped (SIGSTOP) also ends `wait`
+    [[ $interrupted ]] || return 0
   done
 }
+
+# SECONDS: pause without a process; nothing ever comes from descriptor 9 (see `run_pod`).
+tick() { read -r -t "$1" -u 9; }
 
 # INDEX: run the container, again and again if the restart policy says so. Runs in a subshell of its own.
 supervise() {
@@ -108,16 +113,17 @@ kill_later() {
   kill -KILL -- "-$1" 2>/dev/null
 }
 
-# SECONDS: sleep, but wake when a trap has run.
+# SECONDS: pause, but not when the pod is to end.
 pause() {
-  sleep "$1" &
-  wait "$!"
-  kill -KILL "$!" 2>/dev/null
+  local until=$((SECONDS + $1))
+  while ((SECONDS < until)) && [[ ! $stop ]]; do
+    tick 0.2
+  done
 }
 
 # INDEX LOG: become the container. Standard error is the job's until the last moment: what we say is not in the log.
 launch() {
-  exec </dev/null >>"$2" || refuse "cannot write the log $2"
+  exec </dev/null >>"$2" 9<&- || refuse "cannot write the log $2"
   declare_container "$1"
   umask 022
   check_sources

@@ -24,16 +24,19 @@ unshare_mounts() {
 # The environment is what the pod says and what a process cannot do without.
 become_process() {
   local home=$pod_folder/tmp/$name inside outside
-  local -a identity=()
+  local -a identity=() tidy=()
   cd -- "${workdir:-$home}" 2>/dev/null || refuse "its working directory $workdir does not exist on this machine"
   read -r inside outside _ </proc/self/uid_map
   if ((EUID == 0 && inside != outside)); then # mounting is over: be oneself again
     identity=("$(type -P unshare)" --user "--map-user=$outside" "--map-group=$(group_outside)" --)
   fi
+  if [[ ${argv[0]} != *=* ]]; then # `env` would take that for a variable
+    tidy=("$(type -P env)" -u SHLVL -u _ --) # bash sets these two in whatever it executes
+  fi
   set -- HOME "$home" TMPDIR "$home" PATH "$pod_path" ${env[@]+"${env[@]}"} FLASHLINK_POD "$pod_uid"
   find_program "$@"
   clear_environment
-  hand_over "$@" '' ${identity[@]+"${identity[@]}"} "${argv[@]}"
+  hand_over "$@" '' ${identity[@]+"${identity[@]}"} ${tidy[@]+"${tidy[@]}"} "${argv[@]}"
 }
 
 group_outside() {

@@ -16,30 +16,36 @@ journal() {
   printf '%s\n' "$now"$'\t'"$*" >>"$pod_folder/journal"
 }
 
-# Note how far each log has come, four times a second, until SIGTERM; clean up if the job's main shell was killed.
+declare -A noted=() # size by log, as last written
+
+# Note how far each log has come, four times a second; clean up when the job's main shell was killed.
 watch_logs() {
-  local done='' main=$$
-  local -A noted=()
-  trap 'done=1' TERM
-  trap '' INT HUP
-  exec 9<> <(:) # nothing ever comes from it: a `read` with a time limit is a pause without a process
-  while [[ ! $done ]]; do
-    read -r -t 0.25 -u 9
+  trap '' TERM INT HUP
+  while kill -0 "$$" 2>/dev/null; do
     note_sizes
-    kill -0 "$main" 2>/dev/null || break
+    tick 0.25
   done
-  if [[ ! $done ]]; then
-    kill_tagged
-    remove_scratch
-  fi
+  kill_tagged
+  remove_scratch
 }
 
 note_sizes() {
-  local size log now=''
+  local size log times now=''
   while IFS=' ' read -r size log; do
+    times=${log%.log}.times
+    if [[ ! ${noted[$log]:-} && -e $times ]]; then # the watcher wrote it, and we are not the watcher
+      noted[$log]=$(last_size "$times")
+    fi
     [[ $size != "${noted[$log]:-0}" ]] || continue
     noted[$log]=$size
     [[ $now ]] || clock
-    printf '%s %s\n' "$now" "$size" >>"${log%.log}.times"
+    printf '%s %s\n' "$now" "$size" >>"$times"
   done < <(stat -c '%s %n' -- "$pod_folder"/logs/*.log 2>/dev/null)
+}
+
+# TIMES: the size in its last line.
+last_size() {
+  local size
+  read -r _ size < <(tail -n 1 -- "$1")
+  printf '%s' "$size"
 }

@@ -56,6 +56,7 @@ run_pod() {
   trap 'finish "$?"' EXIT
   trap 'stop_pod cancelled TERM' TERM INT HUP
   trap 'stop_pod deadline USR1' USR1
+  exec 9<> <(:) # a pipe of our own, see `tick`
   prepare || abandon 'cannot prepare the folder of the pod'
   run_inits && run_containers
   exit "$pod_exit"
@@ -69,9 +70,11 @@ prepare() {
   volumes || return
   watch_logs &
   watcher=$!
+  disown "$watcher" # bash says nothing when we kill it
   if ((pod_deadline)); then
     alarm "$pod_deadline" &
     timer=$!
+    disown "$timer"
   fi
 }
 
@@ -186,20 +189,19 @@ finish() {
       await "$pid"
     fi
   done
-  end_group "${timer:-}" KILL
-  end_group "${watcher:-}" TERM
+  kill_group "${timer:-}"
+  kill_group "${watcher:-}"
+  note_sizes
   kill_tagged
   remove_scratch
   journal job-ended - "exit=$1"
   exit "$1"
 }
 
-# PID SIGNAL: end one of our own background jobs and wait until it is gone.
-end_group() {
-  local code
-  if [[ $1 ]]; then
-    kill "-$2" -- "-$1" 2>/dev/null
-    await "$1"
+# [PID]: kill one of our own background jobs.
+kill_group() {
+  if [[ ${1-} ]]; then
+    kill -KILL -- "-$1" 2>/dev/null
   fi
 }
 

@@ -1,0 +1,306 @@
+"""The life of a pod by the shell runtime, in real bash, with real processes."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flashlink.jobscript import journal
+from flashlink.pods.pod import Container, EmptyDir, File, Files
+
+Start = Callable[..., Any]
+
+
+def shell(name: str, script: str, env: dict[str, str] | None = None) -> Container:
+    return Container(name=name, image="any", command=("sh", "-c", script), env=env or {})
+
+
+def order(events: list[journal.Event]) -> list[str]:
+    """Events in short: ``started a``."""
+    names = {journal.Started: "started", journal.Ended: "ended", journal.Skipped: "skipped"}
+    return [f"{names[type(event)]} {event.container}" for event in events if type(event) in names]  # type: ignore[union-attr]
+
+
+def test_all_containers_succeed(start: Start) -> None:
+    job = start(shell("a", "echo one"), shell("b", "echo two >&2"))
+    assert job.wait() == 0
+    assert (job.log("a"), job.log("b")) == (b"one\n", b"two\n")
+    assert isinstance(job.events[0], journal.JobStarted)
+    assert isinstance(job.events[-1], journal.JobEnded)
+    assert job.events[-1].exit == 0
+    assert job.complaints == ""
+
+
+def test_init_containers_run_one_after_the_other_then_the_containers(start: Start) -> None:
+    job = start(shell("main", "true"), init=(shell("first", "sleep 0.2"), shell("second", "true")))
+    assert job.wait() == 0
+    assert order(job.events) == [
+        *("started first", "ended first", "started second", "ended second"),
+        *("started main", "ended main"),
+    ]
+
+
+def test_a_failed_init_container_stops_the_pod(start: Start) -> None:
+    job = start(shell("main", "echo never"), init=(shell("bad", "exit 4"), shell("next", "true")))
+    assert job.wait() == 4
+    assert order(job.events) == ["started bad", "ended bad", "skipped next", "skipped main"]
+    skipped = [event for event in job.events if isinstance(event, journal.Skipped)]
+    assert {(event.cause, event.init) for event in skipped} == {("init-failed", "bad")}
+    assert not (job.folder / "logs" / "main.0.log").exists()
+
+
+def test_containers_run_side_by_side(start: Start) -> None:
+    meet = "touch /proc/self/cwd/../%s; while [ ! -e ../%s ]; do sleep 0.05; done"
+    job = start(shell("a", meet % ("here-a", "here-b")), shell("b", meet % ("here-b", "here-a")))
+    assert job.wait() == 0
+
+
+def test_exit_codes_are_told_for_each_and_the_first_failure_is_the_jobs(start: Start) -> None:
+    job = start(shell("good", "true"), shell("bad", "sleep 0.2; exit 3"), shell("killed", "kill -9 $$"))
+    assert job.wait() == 3
+    assert [(event.exit, event.cause) for event in job.ended("good")] == [(0, "exited")]
+    assert [(event.exit, event.cause) for event in job.ended("bad")] == [(3, "exited")]
+    assert [(event.exit, event.cause) for event in job.ended("killed")] == [(137, "signal")]
+
+
+def test_an_end_is_told_at_once(start: Start) -> None:
+    job = start(shell("short", "exit 7"), shell("long", "sleep 3"))
+    job.wait_for(lambda: bool(job.ended("short")), 2)
+    assert not job.ended("long")
+    job.terminate()
+    assert job.wait() == 7
+
+
+def test_a_program_that_is_not_there(start: Start) -> None:
+    job = start(Container(name="main", image="", command=("no-such-program",)))
+    assert job.wait() == 127
+    assert [(event.exit, event.cause) for event in job.ended("main")] == [(127, "runtime")]
+    assert job.log("main") == b""
+    assert "there is no program 'no-such-program'" in job.complaints
+
+
+def test_a_working_directory_that_is_not_there(start: Start) -> None:
+    job = start(Container(name="main", image="", command=("true",), working_dir="/no/such"))
+    assert job.wait() == 128
+    assert "/no/such does not exist" in job.complaints
+
+
+def test_signals_are_not_ignored_in_a_container(start: Start) -> None:
+    job = start(shell("main", "grep SigIgn /proc/self/status"))
+    job.wait()
+    assert job.log("main").split()[1] == b"0" * 16
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT"])
+def test_the_end_from_outside_is_passed_on(start: Start, name: str) -> None:
+    job = start(shell("main", "trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.05; done"))
+    job.wait_for(lambda: (job.folder / "logs" / "main.0.log").exists() and job.log("main") == b"up\n")
+    job.process.send_signal(getattr(signal, f"SIG{name}"))
+    assert job.wait() == 9
+    assert job.log("main").endswith(b"bye\n")
+    assert [event.cause for event in job.ended("main")] == ["cancelled"]
+
+
+def test_the_grace_ends_with_a_kill(start: Start) -> None:
+    job = start(shell("main", "trap '' TERM; echo up; while :; do sleep 0.05; done"), grace=1)
+    job.wait_for(lambda: (job.folder / "logs" / "main.0.log").exists() and job.log("main") == b"up\n")
+    began = time.monotonic()
+    job.terminate()
+    assert job.wait() == 137
+    assert 0.9 < time.monotonic() - began < 4
+    assert [(event.exit, event.cause) for event in job.ended("main")] == [(137, "cancelled")]
+
+
+def test_a_cancelled_init_container_starts_nothing_more(start: Start) -> None:
+    job = start(shell("main", "true"), init=(shell("prep", "sleep 30"),))
+    job.wait_for(lambda: "started prep" in order(job.events))
+    job.terminate()
+    assert job.wait() == 143
+    assert order(job.events) == ["started prep", "ended prep", "skipped main"]
+
+
+def test_the_deadline(start: Start) -> None:
+    job = start(shell("main", "trap 'exit 0' TERM; while :; do sleep 0.05; done"), deadline=1)
+    assert job.wait() == 143
+    assert [(event.exit, event.cause) for event in job.ended("main")] == [(143, "deadline")]
+
+
+def test_a_container_that_stops_itself_has_not_ended(start: Start) -> None:
+    job = start(shell("main", "kill -STOP $$; exit 6"))
+    job.wait_for(lambda: "started main" in order(job.events))
+    time.sleep(0.6)
+    assert not job.ended("main")
+    for pid in job.processes():
+        os.kill(pid, signal.SIGCONT)
+    assert job.wait() == 6
+
+
+def test_on_failure_starts_again_until_success(start: Start, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    script = f'echo x >>{count}; echo try; [ "$(wc -l <{count})" -ge 3 ]'
+    job = start(shell("main", script), restart_policy="OnFailure", environment={"FLASHLINK_BACKOFF": "0"})
+    assert job.wait() == 0
+    assert [(event.instance, event.exit) for event in job.ended("main")] == [(0, 1), (1, 1), (2, 0)]
+    assert job.log("main", 2) == b"try\n"
+
+
+def test_always_starts_again_after_success_until_it_is_cancelled(start: Start) -> None:
+    job = start(shell("main", "true"), restart_policy="Always", environment={"FLASHLINK_BACKOFF": "0"})
+    job.wait_for(lambda: len(job.ended("main")) >= 3)
+    job.terminate()
+    job.wait()
+    assert order(job.events)[-1] == "ended main"
+
+
+def test_init_containers_succeed_once_even_under_always(start: Start) -> None:
+    job = start(
+        shell("main", "sleep 20"),
+        init=(shell("prep", "true"),),
+        restart_policy="Always",
+        environment={"FLASHLINK_BACKOFF": "0"},
+    )
+    job.wait_for(lambda: "started main" in order(job.events))
+    job.terminate()
+    assert job.wait() == 143
+    assert len(job.ended("prep")) == 1
+
+
+def test_back_off_can_be_interrupted(start: Start) -> None:
+    job = start(shell("main", "exit 2"), restart_policy="OnFailure")
+    job.wait_for(lambda: bool(job.ended("main")))
+    job.terminate()
+    assert job.wait(5) == 2
+
+
+def test_the_environment_is_exact_and_nothing_else_comes_in(start: Start) -> None:
+    values = {
+        "QUOTES": "a'b\"c`d$(e)${f}\\g!",
+        "LINES": "one\ntwo\n\n",
+        "EMPTY": "",
+        "UNICODE": "µ→λ \U0001f600",
+        "BIG": "x" * 100_000,
+        "RANDOM": "1",
+        "SECONDS": "soon",
+        "IFS": "abc",
+        "LC_ALL": "no_such",
+        "POSIXLY_CORRECT": "1",
+        "BASH_ENV": "/nowhere",
+        "index": "i",
+        "HOME": "/mine",
+    }
+    command = ("/usr/bin/env", "-0")
+    job = start(Container(name="main", image="", command=command, env=values))
+    assert job.wait() == 0, job.complaints
+    seen = dict(item.split("=", 1) for item in job.log("main").decode().split("\0") if item)
+    extra = {"PATH", "TMPDIR", "FLASHLINK_POD"}
+    assert {name: value for name, value in seen.items() if name not in extra} == values
+    assert seen["FLASHLINK_POD"] == job.pod.uid
+    assert "SECRET_OF_THE_JOB" not in seen
+
+
+def test_arguments_are_exact(start: Start) -> None:
+    words = ("", " ", "a\nb", "'", '"', "\\", "$HOME", "`id`", "*", "-n", "--", "é", "{a,b}", "~")
+    job = start(Container(name="main", image="", command=("printf", "%s\\0"), args=words))
+    assert job.wait() == 0
+    assert tuple(job.log("main").decode().split("\0")[:-1]) == words
+
+
+def test_no_value_is_in_an_argument_of_any_process(start: Start) -> None:
+    secret = "s3cr3t-" + os.urandom(8).hex()
+    volume = Files("conf", (File("key", secret.encode()),), secret=True)
+    job = start(shell("main", 'sleep 1; test -n "$KEY"', env={"KEY": secret}), volumes={"conf": volume})
+    hidden = (secret.encode(), base64.b64encode(secret.encode()))
+    while job.process.poll() is None:
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = entry.read_bytes()
+            except OSError:
+                continue
+            assert not any(word in line for word in hidden)
+    assert job.wait() == 0
+
+
+def test_nothing_is_left_behind(start: Start) -> None:
+    locked = "mkdir -p $HOME/deep/er; chmod 0500 $HOME/deep"
+    job = start(shell("main", locked), volumes={"scratch": EmptyDir("scratch")})
+    assert job.wait() == 0
+    assert sorted(path.name for path in job.folder.iterdir()) == ["job.log", "job.sh", "journal", "logs"]
+
+
+def test_the_containers_background_processes_end_with_it(start: Start) -> None:
+    job = start(shell("main", "sleep 60 & exit 0"), shell("other", "sleep 1"))
+    job.wait_for(lambda: bool(job.ended("main")))
+    job.wait()
+    assert not job.processes()
+
+
+def test_a_process_that_left_its_group_and_session_is_found(start: Start) -> None:
+    job = start(shell("main", "setsid sleep 60 >/dev/null 2>&1 & sleep 0.2"))
+    assert job.wait() == 0
+    assert not job.processes()
+
+
+def test_a_killed_script_leaves_nothing(start: Start) -> None:
+    job = start(shell("main", "echo up; sleep 60"))
+    job.wait_for(lambda: (job.folder / "logs" / "main.0.log").exists() and job.log("main") == b"up\n")
+    job.process.kill()
+    job.wait()
+    job.wait_for(lambda: not job.processes() and not (job.folder / "tmp").exists(), 5)
+    assert not (job.folder / "volumes").exists()
+
+
+def test_log_times_cover_the_log(start: Start) -> None:
+    job = start(shell("main", "echo one; sleep 0.8; echo two"))
+    began = time.time()
+    assert job.wait() == 0
+    notes = [line.split() for line in (job.folder / "logs" / "main.0.times").read_text().splitlines()]
+    assert [int(size) for _, size in notes] == [4, 8]
+    first, second = (float(when) for when, _ in notes)
+    assert began - 1 < first < second - 0.4
+    assert second < time.time()
+
+
+def test_output_is_byte_for_byte(start: Start) -> None:
+    job = start(shell("main", "printf 'a\\000b\\r\\377'; head -c 300000 /dev/zero"))
+    assert job.wait() == 0
+    assert job.log("main") == b"a\0b\r\xff" + b"\0" * 300_000
+
+
+def test_the_folder_is_private(start: Start) -> None:
+    job = start(shell("main", "true"))
+    job.wait()
+    modes = {path.name: path.stat().st_mode & 0o077 for path in [job.folder, *job.folder.rglob("*")]}
+    assert {name for name, mode in modes.items() if mode and name not in ("job.sh", "job.log")} == set()
+
+
+def test_a_folder_that_cannot_be_prepared_fails_every_container(start: Start) -> None:
+    bad = Files("conf", (File("a", b""), File("a/b", b"")))  # a file cannot also be a folder
+    job = start(shell("main", "true"), shell("other", "true"), volumes={"conf": bad})
+    assert job.wait() == 128
+    assert [(event.exit, event.cause) for name in ("main", "other") for event in job.ended(name)] == [
+        (128, "runtime"),
+        (128, "runtime"),
+    ]
+    assert "cannot prepare" in job.complaints
+
+
+def test_pods_that_are_nested_in_time_do_not_end_each_other(start: Start) -> None:
+    first, second = start(shell("main", "sleep 1; echo fine")), start(shell("main", "true"))
+    assert second.wait() == 0
+    assert first.wait() == 0
+    assert first.log("main") == b"fine\n"
+
+
+def test_bash_reads_the_script_without_a_word(start: Start) -> None:
+    job = start(shell("main", "true"))
+    checked = subprocess.run(["bash", "-n", str(job.folder / "job.sh")], capture_output=True, check=True)
+    assert checked.stderr == b""
+    job.wait()
