@@ -19,7 +19,7 @@ import click
 
 
 @click.command()
-@click.option("--events", type=click.IntRange(min=1), default=10_000, show_default=True, help="Collisions to simulate.")
+@click.option("--events", type=click.IntRange(min=1), show_default="10000", help="Collisions to simulate.")
 @click.option(
     "--cores",
     type=click.IntRange(min=1),
@@ -41,14 +41,19 @@ import click
     show_default=True,
     help="Folder of the results; a second run does only what changed.",
 )
+@click.option("--seed", type=click.IntRange(min=0), show_default="1", help="Of all that is random.")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Everything random follows."
+    "--config",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="Further configuration of the workflow, YAML: see workflow/config.yaml.",
 )
-def command(events: int, cores: int, site: str, output: Path, seed: int) -> None:
+def command(events: int | None, cores: int, site: str, output: Path, seed: int | None, config: Path | None) -> None:
     """Run the main job: generate B+ -> J/psi K+ events, simulate them, analyse them, and report."""
     from flashlink.cli.run.main_job import run
-    from flashlink.cli.run.workflow import Production
+    from flashlink.cli.run.workflow import Production, configuration
 
-    status = run(Production(events, seed, cores, output.absolute()), site)
+    asked = {"events": events, "seed": seed}
+    chosen = configuration(config, {key: value for key, value in asked.items() if value is not None})
+    status = run(Production(output.absolute(), cores, chosen), site)
     if status:
         raise SystemExit(status)

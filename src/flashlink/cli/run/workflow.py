@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from flashlink import __file__ as flashlink_file
 from flashlink.cli.run.embedded import IMAGE, RunSite
 from flashlink.cli.run.processes import start
-from flashlink.errors import FlashlinkError
+from flashlink.errors import FlashlinkError, RequestError, wrong
 from snakemake_executor_plugin_interlink.executor import FOLDER
 from snakemake_executor_plugin_interlink.records import Records
 from snakemake_executor_plugin_interlink.sites import Site
@@ -24,16 +31,14 @@ class Production:
     """What is to be made.
 
     Attributes:
-        events: Collisions.
-        seed: Of everything random.
-        cores: Cores of the site, if it is this machine.
         output: Folder of the results; the workflow's working directory.
+        cores: Cores of the site, if it is this machine.
+        configuration: Of the workflow, whole and checked.
     """
 
-    events: int
-    seed: int
-    cores: int
     output: Path
+    cores: int
+    configuration: Mapping[str, Any]
 
     @property
     def folder(self) -> Path:
@@ -53,6 +58,42 @@ def checkout() -> Path:
     return folder
 
 
+def configuration(file: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The workflow's configuration: its own ``config.yaml``, a file of the user's over it, options over both.
+
+    Raises:
+        RequestError: The file is no YAML, or a key is unknown or wrong; names file or option, key and value.
+    """
+    folder = checkout() / "workflow"
+    chosen: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text()) | _read(file) | options
+    schema = json.loads((folder / "config.schema.json").read_text())
+    error = best_match(Draft202012Validator(schema).iter_errors(chosen))
+    if error:
+        key = ".".join(str(step) for step in error.absolute_path)
+        place = f"--{key}" if key in options else ": ".join(filter(None, [str(file), key]))
+        raise RequestError(f"{place}: {error.message}")
+    return chosen
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RequestError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise wrong(str(file), content, "a table of keys", "see workflow/config.yaml")
+    return content
+
+
+def _write_configuration(production: Production) -> Path:
+    """Write it where pods can read it too."""
+    path = production.folder / "config.yaml"
+    path.write_text(yaml.safe_dump(dict(production.configuration), sort_keys=False))
+    return path
+
+
 def start_snakemake(production: Production, site: RunSite, ledger: Path, log: Path) -> subprocess.Popen[bytes]:
     """Start Snakemake on the workflow, its pods sent to `site`.
 
@@ -61,7 +102,7 @@ def start_snakemake(production: Production, site: RunSite, ledger: Path, log: Pa
     workflow = checkout() / "workflow"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
     command += ["--profile", str(workflow / "profiles" / "local"), "--directory", str(production.output), "--nolock"]
-    command += ["--config", f"events={production.events}", f"seed={production.seed}"]
+    command += ["--configfile", str(_write_configuration(production))]
     command += ["--interlink-endpoint", site.endpoint, "--interlink-site-name", site.name]
     command += ["--interlink-image", IMAGE, "--interlink-mounts", str(checkout()), "--interlink-ledger", str(ledger)]
     caches = {"XDG_CACHE_HOME": str(production.folder / "cache")}

@@ -1,0 +1,229 @@
+"""The main job as a user runs it: to its end, twice, killed, interrupted. Real in every part, only small."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+#: Small, but in chunks.
+CONFIGURATION = "{events: 400, chunk: 100, training_events: 600, seed: 7}"
+
+#: Ends of the files that two runs of the same production must have in common, bit for bit.
+SAMPLES = ("*.parquet", "tables.json")
+
+
+class Run:
+    """A ``flashlink run`` with its output in a file."""
+
+    def __init__(self, output: Path, *options: str) -> None:
+        self.output = output
+        self.log = output.parent / f"{output.name}.log"
+        config = output.parent / "config.yaml"
+        config.write_text(CONFIGURATION)
+        command = [sys.executable, "-m", "flashlink", "run", "--config", str(config), "--cores", "2", *options]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--output", str(output)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def finish(self, seconds: float = 280) -> int:
+        return self.process.wait(seconds)
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def states(self) -> list[tuple[str, str]]:
+        """(step, state) of all that the ledger has noted so far."""
+        ledger = self.output / ".flashlink" / "ledger.jsonl"
+        lines = ledger.read_text().splitlines() if ledger.exists() else []
+        entries = [json.loads(line) for line in lines if line.endswith("}")]
+        return [(entry["rule"], entry["state"]) for entry in entries if entry["type"] == "pod"]
+
+    def until(self, true: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + 120
+        while not true():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, f"{what}: not in time\n{self.said()}"
+            time.sleep(0.1)
+
+    def running(self, step: str) -> None:
+        self.until(lambda: (step, "running") in self.states(), f"{step} runs")
+
+
+def processes(output: Path) -> dict[int, str]:
+    """Processes that have to do with a run: its plugin, its Snakemake, its pods."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes()
+            if os.fsencode(output) in words or os.fsencode(output) in (folder / "environ").read_bytes():
+                found[int(folder.name)] = words.replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+    return found
+
+
+def digests(output: Path) -> dict[str, str]:
+    files = sorted(path for pattern in SAMPLES for path in output.rglob(pattern) if ".snakemake" not in path.parts)
+    return {str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Starts runs; whatever is left of them at the end is killed."""
+    runs: list[Run] = []
+
+    def begin(name: str, *options: str) -> Run:
+        runs.append(Run(tmp_path / name, *options))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        run.process.kill()
+        run.process.wait()
+        for pid in processes(run.output):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An undisturbed run, from nothing to the report."""
+    run = Run(tmp_path_factory.mktemp("whole") / "results")
+    assert run.finish() == 0, run.said()
+    return run
+
+
+def test_it_ends_with_a_report_and_its_samples(whole: Run) -> None:
+    names = {path.name for path in whole.output.iterdir()}
+    assert {"report.html", "summary.json", "tables.json"} <= names
+    assert {f"{detector}.{kind}" for detector in ("flash", "reference") for kind in ("parquet", "root")} <= names
+    assert f"Report: {whole.output / 'report.html'}" in whole.said()
+    labels = [entry["label"] for entry in json.loads((whole.output / "summary.json").read_text())["headline"]]
+    assert labels
+    assert all(label in whole.said() for label in labels)
+
+
+def test_every_step_was_a_pod_of_the_site(whole: Run) -> None:
+    records = [json.loads(path.read_text()) for path in (whole.output / "records").rglob("*.json")]
+    assert {record["site"] for record in records} == {"local"}
+    pods = [record["pod"] for record in records]
+    assert all(pods)
+    assert len(set(pods)) == len(pods)
+
+
+def test_nothing_is_left_of_it(whole: Run) -> None:
+    assert processes(whole.output) == {}
+    assert list((whole.output / ".flashlink" / "state" / "work").iterdir()) == []
+    assert list(whole.output.rglob("*.new")) == []
+    assert (whole.output / ".flashlink").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_second_run_does_nothing(whole: Run) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.output.rglob("*.parquet")}
+    again = Run(whole.output)
+    assert again.finish() == 0, again.said()
+    assert again.states() == []
+    assert {path: path.stat().st_mtime_ns for path in whole.output.rglob("*.parquet")} == before
+    assert again.said().count("Report: ") == 2  # one of each run
+
+
+def test_a_killed_plugin_changes_no_sample(whole: Run, start: Callable[..., Run]) -> None:
+    run = start("killed")
+    run.running("generate")
+    (plugin,) = [pid for pid, words in processes(run.output).items() if "flashlink plugin" in words]
+    os.kill(plugin, signal.SIGKILL)
+    assert run.finish() == 0, run.said()
+    assert "The plugin ended (signal 9); it is started again, its pods go on." in run.said()
+    assert digests(run.output) == digests(whole.output)
+
+
+def test_a_killed_run_is_taken_over(whole: Run, start: Callable[..., Run]) -> None:
+    first = start("taken")
+    first.running("generate")
+    first.process.kill()
+    first.process.wait()
+    sent = len(set((first.output / ".snakemake/interlink/pods").glob("*.json")))
+    assert sent > 0
+    second = start("taken")
+    assert second.finish() == 0, second.said()
+    created = (second.output / ".flashlink" / "plugin.log").read_text().count('"submitted"')
+    assert created == len(list((second.output / "records").rglob("*.json"))) + 1  # the report has no record
+    assert digests(second.output) == digests(whole.output)
+
+
+def test_ctrl_c_leaves_nothing_running_and_the_next_run_goes_on(start: Callable[..., Run]) -> None:
+    run = start("interrupted")
+    run.until(lambda: ("generate", "done") in run.states(), "a chunk is done")
+    run.process.send_signal(signal.SIGINT)
+    assert run.finish(40) == 130
+    assert processes(run.output) == {}
+    assert "Interrupted. Nothing runs on; the next run goes on from here." in run.said()
+    done = run.states().count(("generate", "done"))
+    again = start("interrupted")
+    again.until(lambda: ("generate", "running") in again.states(), "the rest is generated")
+    again.process.terminate()
+    assert again.finish(40) == 143
+    chunks = len(list(run.output.glob("records/*/generate-*.json")))
+    assert chunks >= done
+
+
+def test_only_one_run_at_a_time(start: Callable[..., Run]) -> None:
+    first = start("shared")
+    first.running("generate")
+    second = subprocess.run(
+        [sys.executable, "-m", "flashlink", "run", "--output", str(first.output)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert second.stderr == (
+        f"flashlink: --output {first.output}: another 'flashlink run' is at work there; "
+        "wait for it, or take another folder\n"
+    )
+
+
+def test_two_ctrl_c_end_it_at_once_and_leave_no_process(start: Callable[..., Run]) -> None:
+    run = start("impatient")
+    run.running("generate")
+    run.process.send_signal(signal.SIGINT)
+    run.until(lambda: "Ending the pods" in run.said(), "it heard")
+    run.process.send_signal(signal.SIGINT)
+    assert run.finish(40) == 130
+    assert processes(run.output) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "line"),
+    [
+        (["--events", "0"], 2, "flashlink: Invalid value for '--events': 0 is not in the range x>=1."),
+        (["--seed", "5000000000"], 1, "flashlink: --seed: 5000000000 is greater than the maximum of 4294967295"),
+        (["--config", "c.yaml"], 1, "flashlink: c.yaml: chunk: 'x' is not of type 'integer'"),
+        (["--site", "nowhere.toml"], 1, "nowhere.toml"),
+        (["--site", "http://127.0.0.1:9"], 1, "flashlink: http://127.0.0.1:9: no interLink plugin answers"),
+        (["--output", "/proc/results"], 1, "flashlink: --output /proc/results: cannot be used: "),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_in_one_line(tmp_path: Path, options: list[str], status: int, line: str) -> None:
+    (tmp_path / "c.yaml").write_text("chunk: x")
+    asked = subprocess.run(
+        [sys.executable, "-m", "flashlink", "run", "--output", str(tmp_path / "out"), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert asked.returncode == status
+    assert line in asked.stderr
+    assert asked.stderr.count("\n") == 1
