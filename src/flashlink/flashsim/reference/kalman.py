@@ -118,11 +118,10 @@ class _Filter:
         self.reference, derivatives = with_derivatives(
             self.reference, lambda states: bend(states, start, z, geometry.field)
         )
-        deviation[0:4] += np.einsum("ijn,jn->in", derivatives, deviation[2:5])
+        _transport(derivatives, deviation)
         self.state = self.reference + deviation
-        covariance = self.covariance
-        covariance[0:4] += np.einsum("ijn,jkn->ikn", derivatives, covariance[2:5])
-        covariance[:, 0:4] += np.einsum("ijn,kjn->kin", derivatives, covariance[:, 2:5])
+        _transport(derivatives, self.covariance)
+        _transport(derivatives, self.covariance.swapaxes(0, 1))
         self.z = np.full_like(self.z, z)
 
     def _update(self, measured: Floats, coordinate: tuple[float, float], resolution: float) -> None:
@@ -149,3 +148,14 @@ class _Filter:
         self.state[4] *= gained
         if self.reference is not self.state:
             self.reference[4] *= gained
+
+
+def _transport(derivatives: Floats, vectors: Floats) -> None:
+    """Apply the derivatives of a motion to vectors, shape (5, …, n), in place.
+
+    Written out, since `numpy.einsum` sums in an order that depends on the number of tracks.
+    """
+    moved = vectors[2:5].copy()
+    for row in range(4):
+        for column in range(3):
+            vectors[row] += derivatives[row, column] * moved[column]

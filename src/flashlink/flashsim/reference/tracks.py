@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
+_STATIONS = 3
+
 #: How well the pattern recognition knows q/p when the fit starts, in parts of itself.
 _SEED_RESOLUTION = {LONG: 0.01, DOWNSTREAM: 0.01, UPSTREAM: 0.15}
 
@@ -82,7 +84,8 @@ class Hits:
         """Count the hits of each particle; `measured` has shape (coordinates, n)."""
         hit = np.isfinite(measured)
         search = geometry.search
-        layers = hit[geometry.rows("stations")].reshape(3, -1, hit.shape[1])
+        rows = geometry.rows("stations")
+        layers = hit[rows].reshape(_STATIONS, len(rows) // _STATIONS, hit.shape[1])
         return cls(
             hit[geometry.rows("vertex")].sum(axis=0) >= search.vertex_hits,
             hit[geometry.rows("upstream")].sum(axis=0) >= search.upstream_hits,

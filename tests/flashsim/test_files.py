@@ -1,0 +1,137 @@
+"""Samples on disk: round trips, the same bytes, and one line for each kind of bad file."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import uproot
+
+from flashlink.errors import RequestError
+from flashlink.flashsim import files
+from flashlink.flashsim.gun import fire
+from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
+
+
+@pytest.fixture
+def sample():
+    return fire(100, 211, (2e3, 1e5), (2, 5), seed=1)
+
+
+@pytest.fixture
+def path(tmp_path, sample):
+    files.write(tmp_path / "a.parquet", sample, GENERATED, {"seed": 1})
+    return tmp_path / "a.parquet"
+
+
+def test_round_trip(path, sample):
+    back = files.read(path, GENERATED)
+    assert list(back) == list(GENERATED)
+    for name, dtype in GENERATED.items():
+        assert back[name].dtype == dtype
+        np.testing.assert_array_equal(back[name], sample[name])
+    assert files.metadata(path) == {"seed": 1}
+
+
+def test_same_content_same_bytes(path, sample, tmp_path):
+    files.write(tmp_path / "b.parquet", sample, GENERATED, {"seed": 1})
+    assert path.read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_empty_sample(tmp_path):
+    empty = {name: np.zeros(0, dtype) for name, dtype in RECONSTRUCTED.items()}
+    files.write(tmp_path / "e.parquet", empty, RECONSTRUCTED, {})
+    assert all(len(values) == 0 for values in files.read(tmp_path / "e.parquet", RECONSTRUCTED).values())
+    assert files.join([tmp_path / "e.parquet"], tmp_path / "e.root") == 0
+
+
+def test_join_to_parquet_keeps_order(path, tmp_path, sample):
+    assert files.join([path, path], tmp_path / "j.parquet") == 200
+    joined = files.read(tmp_path / "j.parquet", GENERATED)
+    np.testing.assert_array_equal(joined["px"], np.tile(sample["px"], 2))
+    assert files.metadata(tmp_path / "j.parquet") == {"joined": [{"seed": 1}, {"seed": 1}]}
+
+
+def test_join_to_root(path, tmp_path, sample):
+    assert files.join([path, path], tmp_path / "j.root") == 200
+    with uproot.open(tmp_path / "j.root") as root:
+        tree = root["tracks"]
+        assert set(tree.keys()) == set(GENERATED)
+        for name in ("event", "px", "charge", "stable"):
+            np.testing.assert_array_equal(tree[name].array(library="np"), np.tile(sample[name], 2))
+        assert '"seed": 1' in str(root["provenance"])
+
+
+def _with(table, name, values):
+    return table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+
+
+def _broken(table, how):
+    rows = table.num_rows
+    changes = {
+        "missing": lambda: table.drop_columns(["py"]),
+        "type": lambda: _with(table, "py", ["x"] * rows),
+        "nan": lambda: _with(table, "py", [0.0] * 60 + [float("nan")] * (rows - 60)),
+        "infinite": lambda: _with(table, "py", [float("inf")] * rows),
+        "null": lambda: _with(table, "py", [None] * rows),
+        "too large": lambda: _with(table, "particle", [2**40] * rows),
+    }
+    return changes[how]()
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("missing", "column py"),
+        ("type", "column py: 'string' is not of type float64"),
+        ("nan", "column py, event 1: nan is not a finite number"),
+        ("infinite", "column py, event 0: inf is not a finite number"),
+        ("null", "column py"),
+        ("too large", "column particle: does not fit into int32"),
+    ],
+)
+def test_bad_columns_are_named(path, how, words):
+    pq.write_table(_broken(pq.read_table(path), how), path)
+    with pytest.raises(RequestError) as error:
+        files.read(path, GENERATED)
+    assert str(error.value).startswith(f"{path}: ")
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not Parquet at all", None])
+def test_files_that_are_not_whole(path, content):
+    path.write_bytes(path.read_bytes()[:-50] if content is None else content)
+    with pytest.raises(RequestError, match="not a whole Parquet file"):
+        files.read(path, GENERATED)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(RequestError, match="cannot be read"):
+        files.read(tmp_path / "none.parquet", GENERATED)
+
+
+def test_nothing_is_written_of_a_bad_sample(tmp_path, sample):
+    sample["px"][7] = np.nan
+    with pytest.raises(RequestError, match=r"column px, event 0: nan"):
+        files.write(tmp_path / "b.parquet", sample, GENERATED, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_of_an_interrupted_write(tmp_path):
+    def interrupted():
+        with files.replacing(tmp_path / "x.json") as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_join_refuses_different_columns_and_other_suffixes(path, tmp_path):
+    pq.write_table(pq.read_table(path).drop_columns(["py"]), tmp_path / "other.parquet")
+    with pytest.raises(RequestError, match=r"other.parquet: columns"):
+        files.join([path, tmp_path / "other.parquet"], tmp_path / "j.parquet")
+    with pytest.raises(RequestError, match=r"\.parquet or \.root"):
+        files.join([path], tmp_path / "j.csv")
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["a.parquet", "other.parquet"]
