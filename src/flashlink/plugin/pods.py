@@ -194,8 +194,8 @@ class Pods:
     def _stranger(self, raw: Mapping[str, Any], uid: str, name: str, namespace: str, jid: str) -> Record:
         """A pod that these books do not know: its job has to be looked for."""
         hint = jid if jid.startswith(f"{self._system}:") else ""
-        policy = (raw.get("spec") or {}).get("restartPolicy") or "Always"
         outline = _asked(raw, uid, name, namespace, frozenset())
+        policy = (raw.get("spec") or {}).get("restartPolicy") or "Always"
         problem = "looking for its job at the batch system"
         return Record(outline, time.time(), str(policy), tried=True, hint=hint, problem=problem)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,9 @@ from flashlink.site.runtime import host_mode_notice, resolve
 #: Connections that may wait to be accepted: a thousand creates come at once.
 BACKLOG = 2048
 
+#: Files and sockets that the plugin may have open, where the system allows that many.
+OPEN_FILES = 65536
+
 #: interLink keeps idle connections for 120 s; a server that closed one earlier would make a request fail.
 KEEP_ALIVE = 180
 
@@ -55,6 +59,7 @@ def serve(site: Site, ready: Callable[[str], None]) -> None:
         RequestError: The address is none.
     """
     site = resolve(site)
+    _raise_open_files()
     state = state_folder(site)
     with Books(state) as books, Door(listen.parse(site.listen)) as door:
         system = _batch_system(site, state / "batch")
@@ -81,6 +86,14 @@ def _private(folder: Path) -> Path:
             f"{folder}: cannot hold the pods' folders: {error.strerror}; choose another work folder"
         ) from error
     return folder
+
+
+def _raise_open_files() -> None:
+    """A thousand creates at once are a thousand sockets; the usual soft limit is 1,024 open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wished = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wished:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wished, hard))
 
 
 def _batch_system(site: Site, state: Path) -> BatchSystem:
