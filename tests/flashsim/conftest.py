@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from flashlink.flashsim.files import Columns
+from flashlink.flashsim.parameterize import parameterize
 from flashlink.flashsim.samples import LONG, UPSTREAM
 from flashlink.flashsim.states import moved, moved_covariance, state_columns, to_beam, true_states
+from flashlink.flashsim.tables import Tables
 
 SPECIES = np.array([11, 13, 211, 321, 2212])
 
@@ -119,3 +121,18 @@ def toy_reference(particles: Columns, seed: int = 2) -> Columns:
 def toy() -> tuple[Callable[..., Columns], Callable[..., Columns]]:
     """The toy's generator and detector, as functions."""
     return toy_generated, toy_reference
+
+
+@pytest.fixture(scope="session")
+def trained(toy) -> tuple[Columns, Columns, Tables]:
+    """A toy sample, its tracks, and the tables derived from them."""
+    generated = toy_generated(3000)
+    reference = toy_reference(generated)
+    return generated, reference, parameterize(generated, reference)
+
+
+@pytest.fixture(scope="session")
+def held_out() -> tuple[Columns, Columns]:
+    """Another toy sample and its tracks, which the tables have not seen."""
+    generated = toy_generated(3000, first_event=10_000, seed=11)
+    return generated, toy_reference(generated, seed=12)

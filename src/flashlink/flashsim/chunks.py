@@ -19,7 +19,7 @@ def read_chunks(paths: Sequence[Path], schema: Mapping[str, str]) -> Columns:
     Raises:
         RequestError: A chunk cannot be read, its events are not in order, or two chunks have an event in common.
     """
-    chunks: dict[Path, Columns] = {}
+    chunks: list[tuple[Path, Columns]] = []
     for path in paths:
         columns = read(path, schema)
         disorder = np.flatnonzero(columns["event"][1:] < columns["event"][:-1])
@@ -28,17 +28,17 @@ def read_chunks(paths: Sequence[Path], schema: Mapping[str, str]) -> Columns:
                 f"{path}: row {disorder[0] + 1}: events are not in increasing order; make the sample again"
             )
         if len(columns["event"]):
-            chunks[path] = columns
+            chunks.append((path, columns))
     if not chunks:
         raise RequestError(f"{', '.join(str(path) for path in paths)}: no rows; a sample needs at least one")
-    ordered = sorted(chunks, key=lambda path: int(chunks[path]["event"][0]))
-    for before, after in pairwise(ordered):
-        last, first = chunks[before]["event"][-1], chunks[after]["event"][0]
+    chunks.sort(key=lambda chunk: int(chunk[1]["event"][0]))
+    for (before, earlier), (after, later) in pairwise(chunks):
+        first, last = later["event"][0], earlier["event"][-1]
         if first <= last:
             raise RequestError(
                 f"{after}: event {first} comes again, or overlaps with {before} (to {last}); give each chunk once"
             )
-    return {name: np.concatenate([chunks[path][name] for path in ordered]) for name in schema}
+    return {name: np.concatenate([columns[name] for _, columns in chunks]) for name in schema}
 
 
 def digests(paths: Sequence[Path]) -> tuple[str, ...]:
