@@ -1,8 +1,8 @@
 """What a batch system is to flashlink: a handful of calls over many jobs at once.
 
 A third party adds a system with an entry point in the group ``flashlink.batch`` that names a `BatchSystem`; the
-contract suite in `flashlink.batch.testing` says whether it behaves. All calls are synchronous and come from one thread, so
-an implementation needs no locks of its own.
+contract suite in `flashlink.batch.testing` says whether it behaves. All calls are synchronous and come from one
+thread, so an implementation needs no locks of its own.
 """
 
 from __future__ import annotations
