@@ -64,7 +64,7 @@ def pions():
 
 @pytest.fixture(scope="module")
 def muons():
-    particles = fire(6000, 13, (3e3, 1e5), (2.2, 4.5), seed=2)
+    particles = fire(15000, 13, (3e3, 1e5), (2.2, 4.5), seed=2)
     return particles, reconstruct(particles, seed=2)[0]
 
 

@@ -25,7 +25,7 @@ Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 #: Standard deviations before the first hit, too wide to tell anything: x, y in mm, tx, ty, and q/p in parts of itself.
-_PRIOR = (20.0, 20.0, 0.05, 0.05, 1.0)
+_PRIOR = (20.0, 20.0, 0.05, 0.05, 3.0)
 
 
 @dataclass(frozen=True)
