@@ -1,0 +1,190 @@
+"""The lab of real Apptainer, and pods that run in it as the job scripts that flashlink makes of them.
+
+Needs root, which makes the root file system; without it every test here is skipped with `lab/up`'s line of why.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+import pytest
+
+from flashlink.client import manifests
+from flashlink.jobscript import journal
+from flashlink.jobscript.planning import plan
+from flashlink.jobscript.script import render
+from flashlink.pods.parse import parse_create
+from flashlink.site.config import Containers, Images, Site, Volumes
+
+CHECKOUT = Path(__file__).parents[2]
+CANNOT = 3
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A standing lab: `images` by name, and the number of its plain user."""
+
+    images: Mapping[str, Path]
+    user: int
+
+    def command(self, *command: str | Path, bind: Sequence[Path] = ()) -> list[str]:
+        """The argument vector that runs `command` in the lab as its plain user, with the folders `bind` in it."""
+        options = [word for path in bind for word in ("--bind", str(path))]
+        return [str(CHECKOUT / "lab" / "enter"), *options, *map(str, command)]
+
+    def give(self, folder: Path) -> None:
+        """Let the plain user own `folder`."""
+        os.chown(folder, self.user, self.user)
+
+
+@dataclass
+class Job:
+    """A pod that runs in the lab as a job script in `folder`, owned by the plain user, or has ended."""
+
+    uid: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def events(self) -> list[journal.Event]:
+        """What the journal says so far."""
+        path = self.folder / "journal"
+        return list(journal.parse(path.read_bytes())) if path.exists() else []
+
+    def log(self, container: str = "main", instance: int = 0) -> bytes:
+        """What the container wrote until now."""
+        return _read(self.folder / "logs" / f"{container}.{instance}.log")
+
+    @property
+    def job_log(self) -> str:
+        """What the script itself wrote, for the operator."""
+        return (self.folder / "job.log").read_text(errors="replace")
+
+    def wait(self, seconds: float = 60) -> int:
+        """The script's exit status; fails the test when it takes longer than `seconds`."""
+        return self.process.wait(seconds)
+
+    def until(self, condition: Callable[[Job], bool], seconds: float = 20) -> None:
+        """Wait until `condition` holds; fails the test when it takes longer than `seconds`."""
+        end = time.monotonic() + seconds
+        while not condition(self):
+            assert time.monotonic() < end, f"waited {seconds} s in vain; the job's log: {self.job_log}"
+            assert self.process.poll() is None or condition(self), f"the job has ended; its log: {self.job_log}"
+            time.sleep(0.05)
+
+    def ends(self) -> dict[str, tuple[int, str]]:
+        """Container to exit code and cause of its last instance."""
+        return {event.container: (event.exit, event.cause) for event in self.events if isinstance(event, journal.Ended)}
+
+    def processes(self) -> list[str]:
+        """Command lines of all living processes that carry the pod's mark."""
+        mark = f"FLASHLINK_POD={self.uid}".encode()
+        return [
+            (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            for entry in Path("/proc").glob("[0-9]*")
+            if mark in _read(entry / "environ").split(b"\0")
+        ]
+
+
+@dataclass
+class Pods:
+    """Starts pods in the lab and ends what is left of them."""
+
+    lab: Lab
+    folder: Path
+    jobs: list[Job] = field(default_factory=list)
+
+    @property
+    def site(self) -> Site:
+        """A site with the lab's Apptainer that grants the lab's images and the folder ``shared``."""
+        return Site(
+            containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"),
+            images=Images(aliases={name: str(path) for name, path in self.lab.images.items()}, folders=["/images"]),
+            volumes=Volumes(host_paths=[str(self.shared)]),
+        )
+
+    @property
+    def shared(self) -> Path:
+        """A folder of the worker that pods may mount by hostPath."""
+        folder = self.folder / "shared"
+        if not folder.exists():
+            folder.mkdir()
+            self.lab.give(folder)
+        return folder
+
+    def start(self, spec: Mapping[str, Any], *objects: Mapping[str, Any]) -> Job:
+        """Start a pod of `spec` that can refer to the config maps and secrets `objects`."""
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "pod"},
+            "spec": {"restartPolicy": "Never", **spec},
+        }
+        (request,) = manifests.requests([pod, *objects])
+        parsed = parse_create(msgspec.json.encode(request))
+        folder = self.folder / parsed.uid
+        folder.mkdir(mode=0o700)
+        self.lab.give(folder)
+        script = folder / "job.sh"
+        script.write_text(render(plan(parsed, self.site, PurePosixPath(folder))))
+        script.chmod(0o700)
+        os.chown(script, self.lab.user, self.lab.user)
+        with (folder / "job.log").open("wb") as log:
+            command = self.lab.command(script, bind=[folder, self.shared])
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self.jobs.append(Job(parsed.uid, folder, process))
+        return self.jobs[-1]
+
+    def run(self, spec: Mapping[str, Any], *objects: Mapping[str, Any]) -> Job:
+        """`start` a pod and wait for its end."""
+        job = self.start(spec, *objects)
+        job.wait()
+        return job
+
+    def end(self) -> None:
+        """Kill what still runs."""
+        for job in self.jobs:
+            if job.process.poll() is None:
+                os.killpg(job.process.pid, signal.SIGTERM)
+                try:
+                    job.process.wait(5)
+                except subprocess.TimeoutExpired:
+                    os.killpg(job.process.pid, signal.SIGKILL)
+                    job.process.wait()
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """The lab; brought up if it does not stand, which takes about a minute."""
+    up = subprocess.run([CHECKOUT / "lab" / "up"], capture_output=True, text=True, check=False)
+    if up.returncode == CANNOT:
+        pytest.skip(up.stderr.strip().splitlines()[-1])
+    assert up.returncode == 0, up.stderr
+    images = {path.stem: path for path in map(Path, up.stdout.split())}
+    user = subprocess.run([CHECKOUT / "lab" / "enter", "id", "-u"], capture_output=True, text=True, check=True)
+    return Lab(images, int(user.stdout))
+
+
+@pytest.fixture
+def pods(lab: Lab, tmp_path: Path) -> Iterator[Pods]:
+    """Pods in the lab; what still runs at the end of the test is killed."""
+    made = Pods(lab, tmp_path)
+    yield made
+    made.end()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # a process that has ended, a container that has not started
+        return b""
