@@ -241,11 +241,12 @@ class Executor(RemoteExecutor):
             self._delete(submission.record)
 
     def _delete(self, record: PodRecord) -> None:
-        """Delete a pod; if the site cannot be reached, its record stays, marked, for the next one who cleans up."""
+        """Delete a pod; if the site cannot be reached, its record stays for the next one who cleans up."""
         try:
             self._sites.of(record).delete(record)
         except FlashlinkError as error:
-            self._records.write(msgspec.structs.replace(record, digest=""))
+            # Under a key of its own: the job may be sent again, and then has a record of its own.
+            self._records.rename(record, record.uid)
             self.logger.warning(f"Pod {record.name} at site {record.site} is left to the next run to delete: {error}")
         else:
             self._records.remove(record.key)

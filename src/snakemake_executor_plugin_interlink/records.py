@@ -18,10 +18,10 @@ class PodRecord(msgspec.Struct, frozen=True):
     """One pod that was sent, or is about to be.
 
     Attributes:
-        key: Which job: see `job_key`.
+        key: Which job: see `job_key`; the pod's uid if no job wants it any more and it waits to be deleted.
         site: Name of the site.
         endpoint: Where the pod was sent.
-        digest: `snakemake_executor_plugin_interlink.job.digest` of the job; "" if the pod only waits to be deleted.
+        digest: `snakemake_executor_plugin_interlink.job.digest` of the job.
         pod: The Kubernetes pod, without values of the environment.
         jid: The plugin's job id; "" until the plugin has answered.
     """
@@ -76,6 +76,12 @@ class Records:
         temporary = path.with_suffix(".new")
         temporary.write_bytes(msgspec.json.encode(record))
         temporary.rename(path)
+
+    def rename(self, record: PodRecord, key: str) -> None:
+        """Keep a record under another key."""
+        self.write(msgspec.structs.replace(record, key=key))
+        if key != record.key:
+            self.remove(record.key)
 
     def remove(self, key: str) -> None:
         """Forget a job."""

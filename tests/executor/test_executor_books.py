@@ -25,6 +25,16 @@ def test_a_record_is_found_until_it_is_removed(tmp_path: Path) -> None:
     assert list(records) == []
 
 
+def test_a_record_can_be_set_aside(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.write(RECORD)
+    records.rename(RECORD, "u1")
+    assert records.find("k1") is None
+    (aside,) = records
+    records.rename(aside, "u1")
+    assert [record.key for record in records] == ["u1"]
+
+
 def test_a_torn_record_counts_for_nothing(tmp_path: Path) -> None:
     records = Records(tmp_path)
     records.write(RECORD)

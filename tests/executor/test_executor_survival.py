@@ -131,6 +131,24 @@ def test_a_killed_plugin_that_comes_back_costs_nothing(workflow: Any, plugin: An
     assert "Site default answers again." in output
 
 
+def test_a_pod_that_could_not_be_deleted_is_deleted_by_the_next_run(workflow: Any, plugin: Any) -> None:
+    workflow.write(SLOW)
+    process = begun(workflow)
+    plugin.kill()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert "is left to the next run to delete" in output
+    assert len(workflow.records()) == 1
+    (old,) = alive(workflow)
+    plugin.start()
+    go(workflow)
+    code, output = workflow.run()
+    assert code == 0, output
+    assert workflow.records() == []
+    workflow.until(lambda: old not in alive(workflow), "the old pod has ended")
+    workflow.until(plugin.drained, "nothing is left at the plugin")
+
+
 def test_secrets_reach_the_pod_by_no_command_line_and_no_record(workflow: Any) -> None:
     workflow.write('envvars: "TOKEN"\n' + SLOW.replace("{params.word}", "$TOKEN"))
     environment = {"TOKEN": "s3cret-word"}
