@@ -300,10 +300,10 @@ def new_plugin(tmp_path: Path) -> Iterator[Callable[..., Plugin]]:
         plugin.end()
 
 
-@pytest.fixture(params=[False, True], ids=["interlink-0.5", "interlink-0.4"])
-def kubelet(plugin: Plugin, request: pytest.FixtureRequest) -> FakeVirtualKubelet:
-    """Both generations of interLink."""
-    return FakeVirtualKubelet(plugin, old=request.param)
+@pytest.fixture
+def kubelet(plugin: Plugin) -> FakeVirtualKubelet:
+    """As of interLink 0.5 and later."""
+    return FakeVirtualKubelet(plugin)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from pathlib import Path
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ")
 
@@ -102,6 +103,29 @@ def test_follow_stops_at_the_byte_limit(kubelet, pod):
     with kubelet.plugin.client.stream("GET", "/getLogs", json=request) as answer:
         assert answer.read() == b"0123456789\n0123456789\n012"
     kubelet.delete(one)
+
+
+def test_follow_ends_when_the_client_leaves(kubelet, plugin, pod, eventually):
+    one = pod("echo up; sleep 60")
+    kubelet.create(one)
+    log = plugin.pod_folder(one) / "logs" / "main.0.log"
+    with plugin.new_client() as client:
+        request = kubelet.log_request(one, "main", Follow=True)
+        with client.stream("GET", "/getLogs", json=request) as answer:
+            assert next(answer.iter_raw()) == b"up\n"
+            assert _holds_open(plugin, log)
+    eventually(lambda: not _holds_open(plugin, log), 3)
+    kubelet.delete(one)
+
+
+def _holds_open(plugin, log: Path) -> bool:
+    for entry in Path(f"/proc/{plugin.process.pid}/fd").iterdir():
+        try:
+            if entry.readlink() == log:
+                return True
+        except OSError:  # closed while we looked
+            continue
+    return False
 
 
 def test_followed_log_does_not_hold_up_the_end_of_the_plugin(new_plugin, new_kubelet, pod):

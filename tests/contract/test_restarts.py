@@ -8,6 +8,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
+
+pytestmark = pytest.mark.slow  # each starts its plugin twice
 
 
 def test_killed_while_a_pod_runs(new_plugin, new_kubelet, pod, tmp_path):

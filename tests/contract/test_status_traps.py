@@ -9,6 +9,12 @@ import uuid
 import pytest
 
 
+@pytest.fixture(params=[False, True], ids=["interlink-0.5", "interlink-0.4"])
+def kubelet(plugin, new_kubelet, request):
+    """Both generations of interLink."""
+    return new_kubelet(plugin, old=request.param)
+
+
 def test_pod_that_succeeds(kubelet, pod):
     one = pod("echo hello")
     answer = kubelet.create(one)

@@ -67,6 +67,7 @@ def test_as_the_naive_reference_shows_it(tmp_path_factory, writes, window, block
         if write:
             notes.append(f"{NOW + number} {size}\n")
     path.with_suffix(".times").write_text("".join(notes))
+    os.utime(path, (NOW, NOW + max((number for number, write in enumerate(writes) if write), default=0)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(logs, "BLOCK", block)
         assert read(path, window) == naive(writes, window)
@@ -124,6 +125,16 @@ def test_half_a_line_gets_its_time_once(tmp_path):
         file.write(f"{NOW + 1} 14\n")
     assert log.read() == b" line\n" + nanoseconds(NOW + 1).encode() + b" next"
     log.close()
+
+
+def test_what_no_note_covers_yet_has_the_time_of_the_file(tmp_path):
+    path = tmp_path / "main.0.log"
+    path.write_bytes(b"noted\nfresh\n")
+    path.with_suffix(".times").write_text(f"{NOW} 6\n")
+    os.utime(path, (NOW + 5, NOW + 5))
+    assert read(path, Wanted(since=NOW + 5)) == b"fresh\n"
+    assert read(path, Wanted(since=NOW + 6)) == b""
+    assert read(path, Wanted(timestamps=True, tail=1)) == nanoseconds(NOW + 5).encode() + b" fresh\n"
 
 
 def test_instances(tmp_path):

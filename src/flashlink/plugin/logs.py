@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -203,8 +204,10 @@ class Times:
         self._next = 0
 
     def size_before(self, since: float) -> int:
-        """The size that the log had at the last note before `since`: all up to there is older."""
+        """The size that the log had before `since`: all up to there is older."""
         self._update()
+        if self._latest() < since:  # what no note covers yet is older, too
+            return sys.maxsize
         return max((size for time, size in self._notes if time < since), default=0)
 
     def of(self, position: int) -> float:
