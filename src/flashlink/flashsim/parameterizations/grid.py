@@ -77,9 +77,9 @@ class Grid:
 
     @classmethod
     def fit(cls, condition: Condition) -> Grid:
-        """A grid that covers the tracks of the training: 0.1 in log10 p, 0.25 in eta, slices by quantiles."""
+        """A grid that covers the tracks of the training: 0.05 in log10 p, 0.25 in eta, slices by quantiles."""
         return cls(
-            log_p=Axis.uniform("log10(p/MeV)", condition.log_p, 0.1),
+            log_p=Axis.uniform("log10(p/MeV)", condition.log_p, 0.05),
             eta=Axis.uniform("eta", condition.eta, 0.25),
             origin=Axis.quantiles("origin z [mm]", condition.origin_z, (0.90, 0.925, 0.95, 0.975)),
             multiplicity=Axis.quantiles("multiplicity", condition.multiplicity, (0.25, 0.5, 0.75)),

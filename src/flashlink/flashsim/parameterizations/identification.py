@@ -18,7 +18,7 @@ VARIABLES = ("dll_e", "dll_mu", "dll_k", "dll_p")
 LEAST, MOST = 25, 20_000
 
 #: Likelihoods change with momentum much quicker than with pseudorapidity and multiplicity.
-SIDES = (1.0, 0.4, 0.8)
+SIDES = (1.0, 0.8, 1.6)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,10 @@ from flashlink.flashsim.parameterizations.grid import Cells, Grid, Library
 SMOOTHING = 0.25
 
 #: Training tracks in a box at least, and in a class at most.
-LEAST, MOST = 40, 6000
+LEAST, MOST = 40, 10_000
+
+#: A cell is half as long in log10 p as in pseudorapidity, for what resolution depends on.
+SIDES = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Resolution:
         number = len(SPECIES) * (len(OUTCOMES) - 1) * grid.origin.bins
         library, rows = Library.fit(
             classes, (cells.log_p, cells.eta), grid.shape, _fallback(classes, number, grid.origin.bins),
-            least=LEAST, most=MOST, sides=(1, 1),
+            least=LEAST, most=MOST, sides=SIDES,
         )  # fmt: skip
         triangle = factor[:, *np.tril_indices(5)]
         place = np.stack([condition.log_p, condition.eta], axis=1)
