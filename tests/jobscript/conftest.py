@@ -82,15 +82,19 @@ def start(tmp_path: Path) -> Iterator[Start]:
         init: tuple[Container, ...] = (),
         site: Site = HOST,
         environment: dict[str, str] | None = None,
+        within: Path = tmp_path,
+        as_user: int | None = None,
         **more: object,
     ) -> Job:
         uid = f"{os.getpid()}-{len(jobs)}-{time.monotonic_ns()}"
         fields = {"restart_policy": "Never", "grace": 5, **more}
         pod = Pod(uid, "pod", "default", containers, init, **fields)  # type: ignore[arg-type]
-        folder = tmp_path / uid
+        folder = within / uid
         folder.mkdir(mode=0o700)
         script = folder / "job.sh"
         script.write_text(render(plan(pod, site, PurePosixPath(folder))))
+        if as_user is not None:
+            os.chown(folder, as_user, as_user)
         with (folder / "job.log").open("wb") as log:
             process = subprocess.Popen(
                 ["bash", str(script)],
@@ -98,6 +102,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                user=as_user,
+                group=as_user,
+                extra_groups=None if as_user is None else [],
                 env={"PATH": os.environ["PATH"], "SECRET_OF_THE_JOB": "leak", **(environment or {})},
             )
         jobs.append(Job(pod, folder, process))

@@ -31,25 +31,37 @@ top_of() {
 new_root() {
   local stage=$pod_folder/tmp/$name.root
   shadow / "$stage"
-  mkdir "$stage/.old" && pivot_root "$stage" "$stage/.old" && cd / && umount -l /.old && rmdir /.old ||
+  mkdir -- "$stage/.old"
+  if ! { pivot_root "$stage" "$stage/.old" && cd / && umount -l /.old && rmdir /.old; }; then
     refuse 'cannot change to a root folder of its own'
+  fi
 }
 
 # FOLDER STAGE: mount a tmpfs at STAGE and bind every entry of FOLDER into it.
 shadow() {
-  local entry copy
-  mkdir -p -- "$2" && mount -t tmpfs -o mode=0755 tmpfs "$2" || refuse "cannot make an underlay of $1"
+  local entry
+  local -a links=() folders=() files=() copies=()
+  mkdir -p -- "$2"
+  mount -t tmpfs -o mode=0755 tmpfs "$2" || refuse "cannot make an underlay of $1"
   chmod --reference="$1" -- "$2" 2>/dev/null
   underlays+=("$(stat -c %d -- "$2")")
   for entry in "${1%/}"/* "${1%/}"/.[!.]* "${1%/}"/..?*; do
-    copy=$2/${entry##*/}
     if [[ -L $entry ]]; then
-      cp -P -- "$entry" "$copy"
+      links+=("$entry")
     elif [[ -d $entry ]]; then
-      mkdir -- "$copy" && mount --rbind -- "$entry" "$copy"
+      folders+=("$entry")
+      copies+=("$2/${entry##*/}")
     elif [[ -e $entry ]]; then
-      : >"$copy" && mount --bind -- "$entry" "$copy"
-    fi || refuse "cannot show $entry in an underlay"
+      files+=("$entry")
+    fi
+  done
+  ((${#links[@]} == 0)) || cp -P -t "$2" -- "${links[@]}" || refuse "cannot copy the links of $1"
+  ((${#folders[@]} == 0)) || mkdir -- "${copies[@]}" || refuse "cannot copy the folders of $1"
+  for entry in ${files[@]+"${files[@]}"}; do
+    : >"$2/${entry##*/}"
+  done
+  for entry in ${folders[@]+"${folders[@]}"} ${files[@]+"${files[@]}"}; do
+    mount --rbind -- "$entry" "$2/${entry##*/}" || refuse "cannot show $entry in an underlay"
   done
 }
 
@@ -82,7 +94,7 @@ make_target() {
   if [[ -d $1 ]]; then
     mkdir -p -- "$2"
   else
-    mkdir -p -- "${2%/*}" && : >"$2"
+    mkdir -p -- "${2%/*}/" && : >"$2"
   fi || refuse "cannot make the mount point $2"
 }
 

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+
+from flashlink.errors import RequestError, SiteError
+from flashlink.jobscript.plan import Bind, JobPlan
+from flashlink.jobscript.planning import needs_mounts, plan
+from flashlink.pods.pod import (
+    Claim,
+    Container,
+    Cvmfs,
+    EmptyDir,
+    File,
+    Files,
+    Fuse,
+    HostPath,
+    Mount,
+    Pod,
+    Resources,
+    Volume,
+)
+from flashlink.site.config import Batch, Containers, Images, Limits, Site, Volumes
+
+FOLDER = PurePosixPath("/work/uid")
+APPTAINER = Site(
+    batch=Batch(system="htcondor"),
+    containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"),
+    images=Images(folders=["/cvmfs/unpacked"], aliases={"lhcb:1": "/images/lhcb.sif"}),
+    volumes=Volumes(host_paths=["/data", "/scratch/"], claims={"store": "/grid/store"}, cvmfs="/cvmfs"),
+)
+HOST = Site(containers=Containers(runtime="host", path=["/opt/bin"]))
+
+
+def pod(volume: Volume | None = None, *, site: Site = APPTAINER, mount: Mount | None = None, **more: Any) -> JobPlan:
+    """The plan of a pod with one container, which `more` describes, and perhaps one volume at /mnt."""
+    mounts = (mount or Mount(volume.name, "/mnt"),) if volume else ()
+    container = Container(**{"name": "main", "image": "debian:12", "command": ("true",), "mounts": mounts, **more})
+    return plan(Pod("uid", "p", "default", (container,), volumes={volume.name: volume} if volume else {}), site, FOLDER)
+
+
+def bind_of(made: JobPlan) -> Bind:
+    (bind,) = made.steps[0].binds
+    return bind
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("debian:12", "docker://debian:12"),
+        ("docker://debian:12", "docker://debian:12"),
+        ("oras://registry.org/a/b:1", "oras://registry.org/a/b:1"),
+        ("library://a/b", "library://a/b"),
+        ("lhcb:1", "/images/lhcb.sif"),
+        ("/cvmfs/unpacked/debian:12", "/cvmfs/unpacked/debian:12"),
+        ("localhost:5000/a", "docker://localhost:5000/a"),
+    ],
+)
+def test_images(image: str, expected: str) -> None:
+    assert pod(image=image).steps[0].image == expected
+
+
+@pytest.mark.parametrize("image", ["/etc/passwd", "/cvmfs/unpacked/../secret.sif", "/cvmfs/unpackedmore/x"])
+def test_image_files_outside_the_sites_folders_are_refused(image: str) -> None:
+    with pytest.raises(SiteError, match=r"container main: image .* is not below a folder of the site's images.folders"):
+        pod(image=image)
+
+
+@pytest.mark.parametrize("image", ["docker-daemon://x", "file:///etc/passwd", "instance://other"])
+def test_unknown_transports_are_refused(image: str) -> None:
+    with pytest.raises(RequestError, match="has an unknown transport; use docker://, oras://, library://"):
+        pod(image=image)
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "argv", "rest"),
+    [
+        (None, None, None, ()),
+        (None, ("a",), None, ("a",)),
+        (("sh",), None, ("sh",), ()),
+        (("sh",), ("-c", "x"), ("sh", "-c", "x"), ()),
+    ],
+)
+def test_command_and_args(command: Any, args: Any, argv: Any, rest: Any) -> None:
+    (step,) = pod(command=command, args=args).steps
+    assert (step.argv, step.args) == (argv, rest)
+
+
+def test_a_host_process_needs_a_command() -> None:
+    with pytest.raises(SiteError, match="container main: this site runs pods without images"):
+        pod(site=HOST, command=None)
+    assert pod(site=HOST).steps[0].image == ""
+    assert pod(site=HOST).path == ("/opt/bin",)
+
+
+def test_volumes_of_the_pod_lie_in_its_folder() -> None:
+    bind = bind_of(pod(EmptyDir("e"), mount=Mount("e", "/mnt/", sub_path="a/b")))
+    assert (bind.source, bind.target, bind.read_only) == (FOLDER / "volumes/e/a/b", PurePosixPath("/mnt"), False)
+    assert bind_of(pod(Files("c", (File("x", b""),)))).read_only
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [("/data", "/data"), ("/data/a/", "/data/a"), ("/scratch/b", "/scratch/b"), ("//data/x", "/data/x")],
+)
+def test_host_paths_below_what_the_site_grants(path: str, source: str) -> None:
+    assert bind_of(pod(HostPath("h", path))).source == PurePosixPath(source)
+
+
+@pytest.mark.parametrize("path", ["/", "/etc", "/database", "/data/../etc", "data", "/scratch/../data/.."])
+def test_other_host_paths_are_refused(path: str) -> None:
+    with pytest.raises(SiteError, match=r"volume h: hostPath .* is not below the site's volumes.host_paths"):
+        pod(HostPath("h", path))
+
+
+def test_claims() -> None:
+    assert bind_of(pod(Claim("c", "store"))).source == PurePosixPath("/grid/store")
+    with pytest.raises(SiteError, match="volume c: nothing stands for claim 'mine' here"):
+        pod(Claim("c", "mine"))
+
+
+def test_cvmfs() -> None:
+    bind = bind_of(pod(Cvmfs("c", "lhcb.cern.ch")))
+    assert (bind.source, bind.read_only) == (PurePosixPath("/cvmfs/lhcb.cern.ch"), True)
+    with pytest.raises(SiteError, match="volume c: this site has no CVMFS"):
+        pod(Cvmfs("c", "lhcb.cern.ch"), site=HOST)
+    with pytest.raises(RequestError, match="is not a CVMFS repository"):
+        pod(Cvmfs("c", "../etc"))
+
+
+def test_fuse_is_refused() -> None:
+    with pytest.raises(SiteError, match="volume f: this site cannot mount FUSE volumes yet"):
+        pod(Fuse("f", "rclone mount2 x: $MOUNT_POINT"))
+
+
+def test_a_sub_path_never_leaves_the_volume() -> None:
+    for sub_path in ("../x", "a/../../x", "/etc"):
+        with pytest.raises(RequestError, match="leaves the volume"):
+            pod(EmptyDir("e"), mount=Mount("e", "/mnt", sub_path=sub_path))
+
+
+def test_parents_are_mounted_before_their_children() -> None:
+    mounts = (Mount("e", "/a/b/c"), Mount("e", "/z"), Mount("e", "/a"))
+    container = Container("main", "x", ("true",), mounts=mounts)
+    made = plan(Pod("uid", "p", "d", (container,), volumes={"e": EmptyDir("e")}), APPTAINER, FOLDER)
+    assert [str(bind.target) for bind in made.steps[0].binds] == ["/z", "/a", "/a/b/c"]
+
+
+@pytest.mark.parametrize("name", ["a-b", "a.b", "1a", "FLASHLINK_POD", ""])
+def test_names_of_variables_that_bash_cannot_hold(name: str) -> None:
+    with pytest.raises(RequestError, match=f"container main: a variable cannot be named '{name}' here"):
+        pod(env={name: "x"})
+
+
+def test_names_that_bash_keeps_to_itself_are_for_containers_only() -> None:
+    assert pod(env={"UID": "1"}).steps[0].env == (("UID", "1"),)
+    with pytest.raises(RequestError, match="a variable cannot be named 'UID' here"):
+        pod(env={"UID": "1"}, site=HOST)
+
+
+def test_what_linux_cannot_pass_on_is_refused() -> None:
+    with pytest.raises(RequestError, match="the value of BIG has 200000 bytes, Linux takes"):
+        pod(env={"BIG": "x" * 200_000})
+    with pytest.raises(RequestError, match="one argument has 200000 bytes"):
+        pod(command=("true", "x" * 200_000))
+
+
+def test_gpus() -> None:
+    assert pod(limits=Resources(gpu=1, gpu_vendor="amd")).steps[0].gpu == "amd"
+    assert pod().steps[0].gpu == ""
+
+
+def test_resources_and_the_sites_defaults() -> None:
+    assert pod().resources == Resources(cpu=1.0, memory=2**30)
+    assert pod(requests=Resources(cpu=0.5, memory=5)).resources == Resources(cpu=0.5, memory=5)
+
+
+@pytest.mark.parametrize(
+    ("limit", "deadline", "walltime"), [(0, None, 0), (100, None, 100), (0, 10, 100), (50, 10, 50)]
+)
+def test_walltime(limit: int, deadline: int | None, walltime: int) -> None:
+    site = Site(containers=HOST.containers, limits=Limits(walltime_seconds=limit))
+    container = Container("main", "", ("true",))
+    assert plan(Pod("uid", "p", "d", (container,), deadline=deadline, grace=30), site, FOLDER).walltime == walltime
+
+
+def test_a_job_script_of_interlink_is_refused() -> None:
+    with pytest.raises(SiteError, match="jobScript"):
+        plan(Pod("uid", "p", "d", (Container("main", "", ("true",)),), job_script="true"), HOST, FOLDER)
+
+
+def test_which_plans_need_mounts() -> None:
+    site = Site(containers=Containers(runtime="host"), volumes=Volumes(host_paths=["/data"]))
+    same, other = Mount("h", "/data/x"), Mount("h", "/else")
+    assert not needs_mounts(pod(HostPath("h", "/data/x"), site=site, mount=same))
+    assert needs_mounts(pod(HostPath("h", "/data/x"), site=site, mount=other))
+    assert needs_mounts(pod(HostPath("h", "/data/x"), site=site, mount=Mount("h", "/data/x", read_only=True)))
+    assert not needs_mounts(pod(HostPath("h", "/data"), mount=other))
