@@ -35,6 +35,7 @@ class Plugin:
             **{f"FLASHLINK_SITE__{key}": value for key, value in site.items()},
         }
         self.errors = folder / "plugin.err"
+        self.former_clients: list[httpx.Client] = []
         self.start()
 
     def command(self) -> list[str]:
@@ -67,7 +68,7 @@ class Plugin:
 
     def _gone(self) -> int:
         code = self.process.wait(30)
-        self.client.close()
+        self.former_clients.append(self.client)  # other threads may still be using it
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
@@ -87,6 +88,8 @@ class Plugin:
             assert answer.status_code == 200
         wait_for(lambda: not list((self.state / "work").iterdir()), 30)
         assert self.stop() == 0
+        for client in self.former_clients:
+            client.close()
 
 
 class KubeletCrashError(Exception):
