@@ -8,7 +8,7 @@ consecutive ones, from a place that the seed chooses.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,11 @@ SETTINGS = (
     f"{B_PLUS}:mayDecay = off",
 )
 
+#: Decay settings that change while an event is made: the B+ has the signal channel alone until the others' turn comes.
+SIGNAL_DECAY = (f"{B_PLUS}:onMode = off", f"{B_PLUS}:onIfMatch = {J_PSI} {K_PLUS}")
+PSI_TO_MUONS = (f"{J_PSI}:onMode = off", f"{J_PSI}:onIfMatch = {MUON} -{MUON}")
+PSI_FREELY = (f"{J_PSI}:onMode = on",)
+
 #: Standard deviations of the beam spot in x, y, z, mm: as at LHCb in Run 2.
 BEAM_SPOT = (0.03, 0.03, 40.0)
 
@@ -41,6 +46,10 @@ LAST_ORIGIN = 2500.0
 
 _SEQUENCES = 900_000_000
 _GEV = 1000.0
+_LEAST_PZ = LEAST_MOMENTUM / _GEV * np.tanh(ETA_RANGE[0])
+
+#: Charged particles that live long enough.
+_CHARGED = frozenset({11, MUON, 211, K_PLUS, 2212})
 
 #: What is copied of a particle, in this order.
 _COPIED = ("pdg", "charge", "px", "py", "pz", "energy", "x", "y", "z")
@@ -119,83 +128,74 @@ class Source:
                 raise InternalError(f"Pythia does not know the setting {setting!r}")
         if not self.pythia.init():
             raise InternalError("Pythia cannot be initialised with the settings of flashlink")
-        data = self.pythia.particleData
-        self._b_plus = data.findParticle(B_PLUS)
-        self._b_decay = ForcedDecay(self._b_plus, {J_PSI, K_PLUS})
-        self._psi_decay = ForcedDecay(data.findParticle(J_PSI), {MUON, -MUON})
+        self._b_plus = self.pythia.particleData.findParticle(B_PLUS)
+        self._b_channels = [self._b_plus.channel(index) for index in range(self._b_plus.sizeChannels())]
+        # some channels are for the particle or the antiparticle alone, so "all on" would not be as before
+        self._b_modes = [channel.onMode() for channel in self._b_channels]
+        self._set(SIGNAL_DECAY)
+
+    def _set(self, settings: Sequence[str]) -> None:
+        for setting in settings:
+            if not self.pythia.particleData.readString(setting):
+                raise InternalError(f"Pythia does not know the decay setting {setting!r}")
 
     def collisions(self, numbers: npt.NDArray[np.int64]) -> Iterator[list[_Row]]:
         """The particles of each event: the signal chain (B, J/psi, K, mu, mu), then the others in Pythia's order."""
         choices = Stream(self._seed, "generate/signal").uniform(numbers, 0, 1)[0]
         for number, choice in zip(numbers.tolist(), choices.tolist(), strict=True):
             self.pythia.rndm.init(1 + (self._base + number) % _SEQUENCES)
-            chain: list[int] = []
-            while not chain:
+            rows: list[_Row] = []
+            while not rows:
                 self.tried += 1
-                mesons = self._next()
-                if mesons:
-                    chain = self._decay(mesons[int(choice * len(mesons))])
-            yield self._copy(chain)
+                rows = self._collide(choice)
+            yield rows
 
-    def _next(self) -> list[int]:
-        """Generate a collision; returns the places of its B+ and B- in the event record."""
+    def _collide(self, choice: float) -> list[_Row]:
+        """One collision; no particles if Pythia fails or there is no B+ or B-, of which `choice` takes one."""
         if not self.pythia.next():
             return []
-        numbers = [particle.idAbs() for particle in self.pythia.event]
-        return [index for index, number in enumerate(numbers) if number == B_PLUS] if B_PLUS in numbers else []
+        event = self.pythia.event
+        # Asking Pythia for a particle costs more than anything else here, so each is asked for once.
+        particles = event.particles()
+        numbers = [particle.idAbs() for particle in particles]
+        if B_PLUS not in numbers:
+            return []
+        mesons = [index for index, number in enumerate(numbers) if number == B_PLUS]
+        others = _rows(particle for particle, number in zip(particles, numbers, strict=True) if number in _CHARGED)
+        chain = self._decay(mesons[int(choice * len(mesons))], alone=len(mesons) == 1)
+        if not chain:
+            return []
+        added = [event[index] for index in range(len(particles), event.size()) if index not in chain]
+        signal = [_row(event[index]) for index in chain]
+        return signal + others + _rows(particle for particle in added if particle.idAbs() in _CHARGED)
 
-    def _decay(self, meson: int) -> list[int]:
+    def _decay(self, meson: int, *, alone: bool) -> list[int]:
         """Decay one B as signal and the others freely; returns the places of the signal chain, none if Pythia fails."""
         event = self.pythia.event
         self._b_plus.setMayDecay(True)
         try:
-            with self._b_decay:
-                self.pythia.moreDecays(meson)
+            self.pythia.moreDecays(meson)
             psi, kaon = _daughters(event, meson, J_PSI)
-            with self._psi_decay:
-                self.pythia.moreDecays(psi)
+            self._set(PSI_TO_MUONS)
+            self.pythia.moreDecays(psi)
+            self._set(PSI_FREELY)
             chain = [meson, psi, kaon, *_daughters(event, psi, -MUON)]
-            return chain if self.pythia.moreDecays() else []
+            return chain if alone or self._decay_others() else []
         finally:
             self._b_plus.setMayDecay(False)
 
-    def _copy(self, chain: list[int]) -> list[_Row]:
-        event = self.pythia.event
-        signal = [_row(event[index]) for index in chain]
-        stable = {event[index].index() for index in chain}
-        least = LEAST_MOMENTUM / _GEV * np.tanh(ETA_RANGE[0])
-        return signal + [
-            _row(particle)
-            for particle in event
-            if particle.isFinal() and particle.pz() > least and particle.isCharged() and particle.index() not in stable
-        ]
+    def _decay_others(self) -> bool:
+        """Decay the B+ and B- that are not signal."""
+        for channel, mode in zip(self._b_channels, self._b_modes, strict=True):
+            channel.onMode(mode)
+        decayed: bool = self.pythia.moreDecays()
+        self._set(SIGNAL_DECAY)
+        return decayed
 
 
-class ForcedDecay:
-    """One decay channel of a particle, alone while the ``with`` block lasts.
-
-    Args:
-        entry: Pythia's data of the particle.
-        products: PDG numbers of the products, all different.
-    """
-
-    def __init__(self, entry: Any, products: set[int]) -> None:
-        self._entry = entry
-        self._modes = [entry.channel(index).onMode() for index in range(entry.sizeChannels())]
-        self._wanted = [
-            {entry.channel(index).product(place) for place in range(entry.channel(index).multiplicity())} == products
-            for index in range(entry.sizeChannels())
-        ]
-        if sum(self._wanted) != 1:
-            raise InternalError(f"Pythia's decay table of {entry.name()} has no single channel to {sorted(products)}")
-
-    def __enter__(self) -> None:
-        for index, wanted in enumerate(self._wanted):
-            self._entry.channel(index).onMode(int(wanted))
-
-    def __exit__(self, *_: object) -> None:
-        for index, mode in enumerate(self._modes):
-            self._entry.channel(index).onMode(mode)
+def _rows(particles: Iterable[Any]) -> list[_Row]:
+    """Those of the particles that are final and go forward fast enough to be seen."""
+    return [_row(particle) for particle in particles if particle.pz() > _LEAST_PZ and particle.isFinal()]
 
 
 def _daughters(event: Any, mother: int, first: int) -> tuple[int, int]:
