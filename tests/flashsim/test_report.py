@@ -145,10 +145,12 @@ def test_samples_of_different_productions_are_refused(inputs, tmp_path, held_out
 def test_steps_add_up():
     alone = {"detector_seconds": 1.0}
     records = [
-        Record(step="simulate", events=10, particles=400, wall_seconds=2, site="b", pod="p1", numbers=alone),
-        Record(step="simulate", events=30, particles=600, wall_seconds=3, site="a", pod="p2", numbers=alone),
-        Record(step="generate", events=20, particles=500, wall_seconds=20),
-        Record(step="reference", events=20, particles=500, wall_seconds=10),
+        Record(step="simulate", events=10, particles=400, wall_seconds=2, cpu_seconds=2,
+               site="b", pod="1", numbers=alone),
+        Record(step="simulate", events=30, particles=600, wall_seconds=3, cpu_seconds=3,
+               site="a", pod="2", numbers=alone),
+        Record(step="generate", events=20, particles=500, wall_seconds=40, cpu_seconds=20),
+        Record(step="reference", events=20, particles=500, wall_seconds=20, cpu_seconds=10),
         Record(step="other", events=1, wall_seconds=0),
     ]  # fmt: skip
     table = steps(records)

@@ -24,7 +24,7 @@ class Efficiency:
         trained: Training particles in each cell, shape (species, log_p, eta).
     """
 
-    cumulative: Floats
+    cumulative: npt.NDArray[np.float32]
     trained: npt.NDArray[np.int32]
 
     @classmethod
@@ -44,7 +44,7 @@ class Efficiency:
         # All species together in the slice of origin, then in smoothed cells, then each species in smoothed cells.
         probability = shrink(counts, [(0, 2, 3), (0,), ()], cells=(2, 3), strength=2)
         return cls(
-            cumulative=np.cumsum(probability, axis=-1)[..., :-1],
+            cumulative=np.cumsum(probability, axis=-1)[..., :-1].astype(np.float32),
             trained=counts.sum(axis=(1, -1)).astype(np.int32),
         )
 

@@ -31,7 +31,7 @@ class Identification:
         vectors: `VARIABLES` of training tracks, shape (rows, 4).
     """
 
-    muon: Floats
+    muon: npt.NDArray[np.float32]
     library: Library
     vectors: npt.NDArray[np.float32]
 
@@ -56,7 +56,7 @@ class Identification:
         counts = count((*shape, 2), *where, is_muon.astype(np.int64))
         # Each species, its momentum, then each category, then smoothed cells of all multiplicities, then of each.
         pools: list[tuple[int, ...]] = [(1, 2, 3, 4), (1, 2, 4), (2, 4), (2,), ()]
-        muon = shrink(counts, pools, cells=(3, 4), strength=10)[..., 1]
+        muon = shrink(counts, pools, cells=(3, 4), strength=10)[..., 1].astype(np.float32)
         classes = _classes(condition, column, is_muon)
         library, rows = Library.fit(
             classes, (cells.log_p, cells.eta, cells.multiplicity), (*grid.shape, grid.multiplicity.bins),

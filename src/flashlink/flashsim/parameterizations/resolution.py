@@ -26,7 +26,7 @@ from flashlink.flashsim.parameterizations.grid import Cells, Grid, Library
 SMOOTHING = 0.25
 
 #: Training tracks in a box at least, and in a class at most.
-LEAST, MOST = 40, 10_000
+LEAST, MOST = 40, 7000
 
 #: A cell is half as long in log10 p as in pseudorapidity, for what resolution depends on.
 SIDES = (0.5, 1.0)

@@ -47,13 +47,25 @@ class Step:
         """Of one process, reading and writing included."""
         return self.particles / self.wall_seconds if self.wall_seconds else 0.0
 
+    @property
+    def events_per_cpu_second(self) -> float:
+        """Events for each second of processor time."""
+        return self.events / self.cpu_seconds if self.cpu_seconds else 0.0
+
+    @property
+    def particles_per_cpu_second(self) -> float:
+        """Particles for each second of processor time."""
+        return self.particles / self.cpu_seconds if self.cpu_seconds else 0.0
+
 
 @dataclass(frozen=True)
 class Speed:
-    """How quick the flash simulation is; None where a record is missing.
+    """How quick the flash simulation is, by processor time, so that a busy machine does not matter.
+
+    None where a record is missing.
 
     Attributes:
-        detector: Particles/s of the simulation alone, without reading and writing.
+        detector: Particles for each second of the simulation alone, without reading and writing.
         over_reference: Its rate of particles over that of the reference detector, reading and writing included.
         over_generator: Its rate of events over that of the generator.
         end_to_end: Rate of generator and flash simulation one after the other, as a share of the generator's alone.
@@ -76,10 +88,10 @@ def speed(records: Sequence[Record]) -> Speed:
     table = {step.name: step for step in steps(records)}
     simulate, reference, generate = (table.get(name) for name in ("simulate", "reference", "generate"))
     seconds = sum(record.numbers.get("detector_seconds", 0.0) for record in records if record.step == "simulate")
-    over_generator = _ratio(simulate, generate, "events_per_second")
+    over_generator = _ratio(simulate, generate, "events_per_cpu_second")
     return Speed(
         detector=simulate.particles / seconds if simulate and seconds else None,
-        over_reference=_ratio(simulate, reference, "particles_per_second"),
+        over_reference=_ratio(simulate, reference, "particles_per_cpu_second"),
         over_generator=over_generator,
         end_to_end=1 / (1 + 1 / over_generator) if over_generator else None,
     )
