@@ -112,7 +112,8 @@ def test_follow_ends_when_the_client_leaves(kubelet, plugin, pod, eventually):
     with plugin.new_client() as client:
         request = kubelet.log_request(one, "main", Follow=True)
         with client.stream("GET", "/getLogs", json=request) as answer:
-            assert next(answer.iter_raw()) == b"up\n"
+            pieces = answer.iter_raw()  # kept, as letting go of it would end the answer
+            assert next(pieces) == b"up\n"
             assert _holds_open(plugin, log)
     eventually(lambda: not _holds_open(plugin, log), 3)
     kubelet.delete(one)
