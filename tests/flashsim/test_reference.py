@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from flashlink.errors import RequestError
 from flashlink.flashsim.gun import fire
 from flashlink.flashsim.reference import reconstruct
 from flashlink.flashsim.samples import COVARIANCE, DOWNSTREAM, LONG, RECONSTRUCTED, TRACK_PARAMETERS, UPSTREAM
@@ -146,6 +147,12 @@ def test_nothing_in_nothing_out(pions):
     assert {name: (values.dtype.name, len(values)) for name, values in tracks.items()} == {
         name: (dtype, 0) for name, dtype in RECONSTRUCTED.items()
     }
+
+
+def test_events_out_of_order_are_refused(pions):
+    particles, _ = pions
+    with pytest.raises(RequestError, match="column event, row 50: 0 is not as large"):
+        reconstruct({name: np.concatenate([values[50:100], values[:50]]) for name, values in particles.items()}, seed=1)
 
 
 def test_a_detector_without_tracks_is_no_error():

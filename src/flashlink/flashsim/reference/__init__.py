@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from flashlink import __version__
+from flashlink.errors import wrong
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.parameterizations.condition import species_of
 from flashlink.flashsim.reference.geometry import Geometry, default_geometry
@@ -45,7 +46,14 @@ def reconstruct(particles: Columns, seed: int, geometry: Geometry | None = None)
 
     Returns:
         The columns of a reconstructed sample, and what to note of it.
+
+    Raises:
+        RequestError: The rows are not ordered by event.
     """
+    back = np.flatnonzero(np.diff(particles["event"]) < 0)
+    if len(back):
+        seen_event = int(particles["event"][back[0] + 1])
+        raise wrong(f"column event, row {back[0] + 1}", seen_event, "as large as the one before", "sort by event")
     geometry = geometry or default_geometry()
     seen = particles["stable"] & (particles["charge"] != 0)
     chosen = {name: values[seen] for name, values in particles.items()}
