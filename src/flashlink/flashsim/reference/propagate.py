@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 #: MeV / (T mm) for a particle of one elementary charge: the speed of light in these units.
 KAPPA = 0.299792458
 
-#: Longest Runge-Kutta step, mm; halving it moves no state by more than a tenth of the hit resolution.
+#: Longest Runge-Kutta step, mm; from 3 GeV on, halving it moves no state by more than a tenth of the hit resolution.
 _LONGEST_STEP = 450.0
 
 #: Slope at which a particle that curls up is stopped from reaching infinity; it is lost long before.
