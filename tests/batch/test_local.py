@@ -36,6 +36,7 @@ class TestLocal(BatchContract):
             time.sleep(0.05)
         system.close()
 
+    @pytest.mark.slow
     def test_no_more_runs_than_there_are_cores(self, tmp_path: Path) -> None:
         system = open_system(tmp_path / "state", cpus=2)
         jobs = [self.job(tmp_path, "sleep 0.4", cpus=1) for _ in range(5)]
@@ -101,6 +102,7 @@ class TestLocal(BatchContract):
         assert (status.state, status.exit_code) == (JobState.ENDED, 7)
         assert len((job.folder / "ran").read_text().splitlines()) == 1
 
+    @pytest.mark.slow
     def test_walltime_holds_while_nobody_looks(self, tmp_path: Path) -> None:
         system = open_system(tmp_path / "state")
         job = self.job(tmp_path, "touch up; sleep 60", walltime=1)
@@ -133,6 +135,7 @@ class TestLocal(BatchContract):
             assert time.monotonic() < limit
             time.sleep(0.05)
 
+    @pytest.mark.slow
     def test_a_restarted_machine_is_a_lost_job(self, tmp_path: Path) -> None:
         system = open_system(tmp_path / "state")
         job = self.job(tmp_path, "touch up; sleep 2")

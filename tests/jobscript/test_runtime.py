@@ -109,6 +109,7 @@ def test_the_end_from_outside_is_passed_on(start: Start, name: str) -> None:
     assert [event.cause for event in job.ended("main")] == ["cancelled"]
 
 
+@pytest.mark.slow
 def test_the_grace_ends_with_a_kill(start: Start) -> None:
     job = start(shell("main", "trap '' TERM; echo up; while :; do sleep 0.05; done"), grace=1)
     job.wait_for(lambda: (job.folder / "logs" / "main.0.log").exists() and job.log("main") == b"up\n")
@@ -127,12 +128,14 @@ def test_a_cancelled_init_container_starts_nothing_more(start: Start) -> None:
     assert order(job.events) == ["started prep", "ended prep", "skipped main"]
 
 
+@pytest.mark.slow
 def test_the_deadline(start: Start) -> None:
     job = start(shell("main", "trap 'exit 0' TERM; while :; do sleep 0.05; done"), deadline=1)
     assert job.wait() == 143
     assert [(event.exit, event.cause) for event in job.ended("main")] == [(143, "deadline")]
 
 
+@pytest.mark.slow
 def test_a_container_that_stops_itself_has_not_ended(start: Start) -> None:
     job = start(shell("main", "kill -STOP $$; exit 6"))
     job.wait_for(lambda: "started main" in order(job.events))
@@ -213,6 +216,7 @@ def test_arguments_are_exact(start: Start) -> None:
     assert tuple(job.log("main").decode().split("\0")[:-1]) == words
 
 
+@pytest.mark.slow
 def test_no_value_is_in_an_argument_of_any_process(start: Start) -> None:
     secret = "s3cr3t-" + os.urandom(8).hex()
     volume = Files("conf", (File("key", secret.encode()),), secret=True)
@@ -235,6 +239,7 @@ def test_nothing_is_left_behind(start: Start) -> None:
     assert sorted(path.name for path in job.folder.iterdir()) == ["job.log", "job.sh", "journal", "logs"]
 
 
+@pytest.mark.slow
 def test_the_containers_background_processes_end_with_it(start: Start) -> None:
     job = start(shell("main", "sleep 60 & exit 0"), shell("other", "sleep 1"))
     job.wait_for(lambda: bool(job.ended("main")))
@@ -257,6 +262,7 @@ def test_a_killed_script_leaves_nothing(start: Start) -> None:
     assert not (job.folder / "volumes").exists()
 
 
+@pytest.mark.slow
 def test_log_times_cover_the_log(start: Start) -> None:
     job = start(shell("main", "echo one; sleep 0.8; echo two"))
     began = time.time()
@@ -292,6 +298,7 @@ def test_a_folder_that_cannot_be_prepared_fails_every_container(start: Start) ->
     assert "cannot prepare" in job.complaints
 
 
+@pytest.mark.slow
 def test_pods_that_are_nested_in_time_do_not_end_each_other(start: Start) -> None:
     first, second = start(shell("main", "sleep 1; echo fine")), start(shell("main", "true"))
     assert second.wait() == 0

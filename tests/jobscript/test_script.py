@@ -64,8 +64,10 @@ def test_the_generated_part_is_the_golden_one(name: str, plan: JobPlan) -> None:
 def test_shellcheck_finds_nothing(plan: JobPlan, tmp_path: Path) -> None:
     script = tmp_path / "job.sh"
     script.write_text(render(plan))
-    # 2329: which functions are called depends on the pod.
-    checked = subprocess.run([SHELLCHECK, "-e", "SC2329", str(script)], capture_output=True, text=True, check=False)
+    # 2329: which functions are called depends on the pod. 2016: what a pod says stands in single quotes on purpose.
+    checked = subprocess.run(
+        [SHELLCHECK, "-e", "SC2329,SC2016", str(script)], capture_output=True, text=True, check=False
+    )
     assert checked.stdout == ""
     assert checked.returncode == 0
 

@@ -43,7 +43,8 @@ start_apptainer() {
     options+=(--mount "$(mount_option "${binds[position]}" "${binds[position + 1]}" "${binds[position + 2]}")")
   done
   options+=(${pod_options[@]+"${pod_options[@]}"})
-  export_into_container ${env[@]+"${env[@]}"} FLASHLINK_POD "$pod_uid"
+  # The user's home is not in the container; /tmp is, and is the container's own.
+  export_into_container HOME /tmp ${env[@]+"${env[@]}"} FLASHLINK_POD "$pod_uid"
   cd / || refuse 'cannot leave its folder'
   if ((${#argv[@]})); then
     exec -- "$pod_executable" --silent exec "${options[@]}" -- "$image" "${argv[@]}" 2>&1
