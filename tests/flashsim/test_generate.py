@@ -46,6 +46,10 @@ def test_one_signal_chain_in_each_event(columns):
     np.testing.assert_array_equal(columns["charge"][chains].sum(axis=1), 2 * np.sign(pdg[:, 0]))
 
 
+def test_the_signal_goes_forward(columns):
+    assert (columns["pz"][_chains(columns)[:, 0]] > 0).all()
+
+
 def test_masses(columns):
     chains = _chains(columns)
     np.testing.assert_allclose(_mass(columns, chains[:, 2:]), B_MASS, atol=0.5)

@@ -3,6 +3,9 @@
 Each event has a random number sequence of its own, keyed on seed and event number, so that an event is the same in
 whatever chunk it is made. Pythia's random numbers come in 900 million disjoint sequences: consecutive events use
 consecutive ones, from a place that the seed chooses.
+
+Equal beams make a collision and its mirror image along the beam equally likely. Events are turned so that the signal
+goes forward, to the spectrometer: twice as many of them can be reconstructed, and none is unphysical.
 """
 
 from __future__ import annotations
@@ -161,13 +164,16 @@ class Source:
         if B_PLUS not in numbers:
             return []
         mesons = [index for index, number in enumerate(numbers) if number == B_PLUS]
-        others = _rows(particle for particle, number in zip(particles, numbers, strict=True) if number in _CHARGED)
-        chain = self._decay(mesons[int(choice * len(mesons))], alone=len(mesons) == 1)
+        meson = mesons[int(choice * len(mesons))]
+        side = 1 if particles[meson].pz() > 0 else -1
+        charged = (particle for particle, number in zip(particles, numbers, strict=True) if number in _CHARGED)
+        others = _rows(charged, side)
+        chain = self._decay(meson, alone=len(mesons) == 1)
         if not chain:
             return []
         added = [event[index] for index in range(len(particles), event.size()) if index not in chain]
-        signal = [_row(event[index]) for index in chain]
-        return signal + others + _rows(particle for particle in added if particle.idAbs() in _CHARGED)
+        signal = [_row(event[index], side) for index in chain]
+        return signal + others + _rows((particle for particle in added if particle.idAbs() in _CHARGED), side)
 
     def _decay(self, meson: int, *, alone: bool) -> list[int]:
         """Decay one B as signal and the others freely; returns the places of the signal chain, none if Pythia fails."""
@@ -193,9 +199,9 @@ class Source:
         return decayed
 
 
-def _rows(particles: Iterable[Any]) -> list[_Row]:
-    """Those of the particles that are final and go forward fast enough to be seen."""
-    return [_row(particle) for particle in particles if particle.pz() > _LEAST_PZ and particle.isFinal()]
+def _rows(particles: Iterable[Any], side: int) -> list[_Row]:
+    """Those of the particles that are final and go to `side`, 1 or -1 along the beam, fast enough to be seen."""
+    return [_row(particle, side) for particle in particles if side * particle.pz() > _LEAST_PZ and particle.isFinal()]
 
 
 def _daughters(event: Any, mother: int, first: int) -> tuple[int, int]:
@@ -204,10 +210,10 @@ def _daughters(event: Any, mother: int, first: int) -> tuple[int, int]:
     return (one, two) if event[one].id() == first else (two, one)
 
 
-def _row(particle: Any) -> _Row:
+def _row(particle: Any, side: int) -> _Row:
     return (
-        particle.id(), particle.charge(), particle.px(), particle.py(), particle.pz(), particle.e(),
-        particle.xProd(), particle.yProd(), particle.zProd(),
+        particle.id(), particle.charge(), particle.px(), particle.py(), side * particle.pz(), particle.e(),
+        particle.xProd(), particle.yProd(), side * particle.zProd(),
     )  # fmt: skip
 
 
