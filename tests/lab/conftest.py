@@ -85,12 +85,16 @@ class Job:
         return {event.container: (event.exit, event.cause) for event in self.events if isinstance(event, journal.Ended)}
 
     def processes(self) -> list[str]:
-        """Command lines of all living processes that carry the pod's mark."""
+        """Command lines of all living processes that carry the pod's mark or are in the job's session.
+
+        A zombie, which its parent is about to collect, has none.
+        """
         mark = f"FLASHLINK_POD={self.uid}".encode()
         return [
-            (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            command.replace(b"\0", b" ").decode(errors="replace")
             for entry in Path("/proc").glob("[0-9]*")
-            if mark in _read(entry / "environ").split(b"\0")
+            if (command := _read(entry / "cmdline"))
+            if mark in _read(entry / "environ").split(b"\0") or _session(entry) == self.process.pid
         ]
 
 
@@ -188,3 +192,9 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:  # a process that has ended, a container that has not started
         return b""
+
+
+def _session(process: Path) -> int:
+    """Session id of a process: the fourth field after its name, which ends with the last parenthesis."""
+    fields = _read(process / "stat").rpartition(b")")[2].split()
+    return int(fields[3]) if fields else 0

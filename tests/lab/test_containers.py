@@ -276,6 +276,17 @@ def test_sigkill_comes_after_the_grace(pods):
     assert_clean(job)
 
 
+def test_the_script_itself_killed_leaves_no_process(pods):
+    job = pods.start(one(shell("echo ready; sleep 300")))
+    job.until(lambda job: b"ready" in job.log())
+    os.kill(job.process.pid, signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL
+    end = time.monotonic() + 10
+    while job.processes() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert job.processes() == []
+
+
 def test_a_deadline_ends_the_pod(pods):
     job = pods.run(one(shell("sleep 60"), activeDeadlineSeconds=1, terminationGracePeriodSeconds=1))
     assert job.ends()["main"][1] == "deadline"

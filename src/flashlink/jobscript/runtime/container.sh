@@ -110,7 +110,24 @@ stop_container() {
 # PID
 kill_later() {
   sleep "$pod_grace"
+  if [[ $pod_runtime != host ]]; then
+    # Apptainer's own process must not die before the container: it would leave the daemons of its FUSE mounts behind.
+    kill_children "$1"
+    sleep 2
+  fi
   kill -KILL -- "-$1" 2>/dev/null
+}
+
+# PID: all its children but our own shells.
+kill_children() {
+  local entry line parent
+  for entry in /proc/[0-9]*; do
+    read -r line 2>/dev/null <"$entry/stat" || continue
+    read -r _ parent _ <<<"${line##*) }"
+    if [[ $parent == "$1" && $entry != "/proc/$$" && $entry != "/proc/$BASHPID" ]]; then
+      kill -KILL "${entry#/proc/}" 2>/dev/null
+    fi
+  done
 }
 
 # SECONDS: pause, but not when the pod is to end.

@@ -217,7 +217,8 @@ remove_scratch() {
   done
 }
 
-# Kill what left its container's process group but still carries the pod's mark in its environment.
+# Kill what left its container's process group but still carries the pod's mark in its environment; and the children of such
+# processes, since the FUSE daemons of Apptainer do not carry it.
 kill_tagged() {
   local entry word found round
   for round in 1 2 3 4 5; do # it may fork while we look
@@ -226,6 +227,7 @@ kill_tagged() {
       [[ -O $entry && $entry != "/proc/$$" && $entry != "/proc/$BASHPID" ]] || continue
       while IFS= read -r -d '' word; do
         if [[ $word == "FLASHLINK_POD=$pod_uid" ]]; then
+          kill_children "${entry#/proc/}"
           kill -KILL "${entry#/proc/}" 2>/dev/null
           found=1
           break
