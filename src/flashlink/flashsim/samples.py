@@ -34,9 +34,7 @@ TRACK_PARAMETERS = ("x", "y", "tx", "ty", "qop")
 
 #: Lower triangle of the covariance of `TRACK_PARAMETERS`, row by row: cov_x_x, cov_y_x, cov_y_y, cov_tx_x, …
 COVARIANCE = tuple(
-    f"cov_{row}_{column}"
-    for index, row in enumerate(TRACK_PARAMETERS)
-    for column in TRACK_PARAMETERS[: index + 1]
+    f"cov_{row}_{column}" for index, row in enumerate(TRACK_PARAMETERS) for column in TRACK_PARAMETERS[: index + 1]
 )
 
 #: Track categories, numbered as LHCb numbers its track types.

@@ -1,8 +1,8 @@
 """The status of a pod in the words of interLink, so that the virtual kubelet draws the right conclusion from it.
 
 The virtual kubelet counts the entries that it gets: a pod without entries counts as succeeded, a failed pod with an
-entry missing crashes it, a waiting init container keeps a pod pending for ever, a missing exit code is a success. So every
-container of the pod has one entry here, always, and what is final is only said when it is certain.
+entry missing crashes it, a waiting init container keeps a pod pending for ever, a missing exit code is a success. So
+every container of the pod has one entry here, always, and what is final is only said when it is certain.
 """
 
 from __future__ import annotations
