@@ -5,10 +5,10 @@ make, so it works against any plugin that speaks interLink's interface. See docs
 
 - `settings`: the options ``--interlink-…``;
 - `job`: what of a Snakemake job matters to its pod, and the pod (pure);
-- `phase`: what a status answer means for the job (pure);
 - `records`: what was sent, on disk, so that a killed Snakemake's pods are found again;
 - `ledger`: one line for each change of a pod's state, for whoever shows progress;
 - `sites`: the plugins, and patience with them;
+- `deletion`: the end of pods that nobody wants any more;
 - `executor`: Snakemake's interface, which ties these together.
 """
 

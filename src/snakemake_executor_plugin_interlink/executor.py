@@ -23,11 +23,12 @@ from snakemake_interface_executor_plugins.settings import SharedFSUsage
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 from snakemake_interface_executor_plugins.workflow import WorkflowExecutorInterface
 
+from flashlink.client.phase import Phase, Verdict, verdict
 from flashlink.errors import FlashlinkError, SiteError
+from snakemake_executor_plugin_interlink.deletion import Deletions
 from snakemake_executor_plugin_interlink.job import JobSpec, outermost
 from snakemake_executor_plugin_interlink.ledger import Entry, Ledger
-from snakemake_executor_plugin_interlink.phase import Phase, Verdict, verdict
-from snakemake_executor_plugin_interlink.records import PodRecord, Records
+from snakemake_executor_plugin_interlink.records import Records
 from snakemake_executor_plugin_interlink.settings import ExecutorSettings
 from snakemake_executor_plugin_interlink.sites import Site, Sites
 from snakemake_executor_plugin_interlink.submission import Submission, keep_log, key_of, wildcards
@@ -48,6 +49,19 @@ _SHARED = [
 _GPUS = {"nvidia.com/gpu": ("gpu", "nvidia_gpu", "nvidia.com/gpu"), "amd.com/gpu": ("amd_gpu", "amd.com/gpu")}
 
 
+#: The word of the ledger for each phase of a pod.
+_STATES = {
+    Phase.UNKNOWN: "waiting",
+    Phase.PENDING: "waiting",
+    Phase.RUNNING: "running",
+    Phase.SUCCEEDED: "done",
+    Phase.FAILED: "failed",
+}
+
+#: How long Snakemake's end waits for plugins to take the deletion of pods that are left.
+_DELETION_SECONDS = 20.0
+
+
 class Executor(RemoteExecutor):
     """Sends jobs as pods to interLink plugins, and attaches to pods that an earlier, killed Snakemake has sent."""
 
@@ -58,6 +72,7 @@ class Executor(RemoteExecutor):
         endpoints = {settings.site_name: settings.endpoint, **settings.sites}
         self._sites = Sites(endpoints, settings.patience_seconds, logger)
         self._records = Records(FOLDER.absolute() / "pods")
+        self._deletions = Deletions(self._records)
         self._ledger = Ledger(settings.ledger)
         self._submissions: dict[JobExecutorInterface, Submission] = {}
         self._planned = False
@@ -86,11 +101,11 @@ class Executor(RemoteExecutor):
             self.report_job_error(info, msg=str(error))
             return
         if earlier and earlier.uid != submission.record.uid:
-            self._delete(earlier)
+            self._deletions.begin(earlier)
         self._records.write(submission.record)
         self._submissions[job] = submission
         info.external_jobid = submission.record.uid
-        self._note(submission, Phase.WAITING)
+        self._note(submission, "waiting")
         self.report_job_submission(info)
 
     def handle_job_success(self, job: JobExecutorInterface) -> None:
@@ -111,8 +126,9 @@ class Executor(RemoteExecutor):
     def shutdown(self) -> None:
         """End the polling thread and delete every pod that is left: cancelled ones, and those that nobody wants now."""
         super().shutdown()
-        for record in self._records:
-            self._delete(record)
+        left = self._deletions.finish(self._records, _DELETION_SECONDS)
+        if left:
+            self.logger.warning(f"{len(left)} pods are left to the next run to delete: {left[0]}")
         self._sites.close()
 
     def print_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **kwargs: object) -> None:
@@ -193,7 +209,7 @@ class Executor(RemoteExecutor):
         try:
             statuses = submissions[0].site.status([submission.record for submission in submissions])
         except SiteError as error:
-            return {submission.job: Verdict(Phase.FAILED, str(error)) for submission in submissions}
+            return {submission.job: Verdict(Phase.FAILED, reason=str(error)) for submission in submissions}
         if statuses is None:
             return {}
         return {submission.job: verdict(statuses.get(submission.record.uid)) for submission in submissions}
@@ -201,11 +217,12 @@ class Executor(RemoteExecutor):
     def _ended(self, info: SubmittedJobInfo, submission: Submission, seen: Verdict | None) -> bool:
         """Act on what is known of a job's pod; True if Snakemake has been told of its end."""
         if submission.refusal:
-            seen = Verdict(Phase.FAILED, submission.refusal)
+            seen = Verdict(Phase.FAILED, reason=submission.refusal)
         if seen is None:
             return False
+        seen = submission.unless_forgotten(seen, self._settings.forgotten_seconds)
         if submission.attached and submission.useless(seen):
-            self._delete(submission.record)
+            self._deletions.begin(submission.record)
             submission.renew()
             self._records.write(submission.record)
             info.external_jobid = submission.record.uid
@@ -213,10 +230,10 @@ class Executor(RemoteExecutor):
         if seen.phase is Phase.FAILED:
             self._report_failure(info, submission, seen.reason)
             return True
-        self._note(submission, seen.phase)
-        if seen.phase is Phase.DONE:
+        self._note(submission, _STATES[seen.phase])
+        if seen.phase is Phase.SUCCEEDED:
             self.report_job_success(info)
-        return seen.phase is Phase.DONE
+        return seen.phase is Phase.SUCCEEDED
 
     def _report_failure(self, info: SubmittedJobInfo, submission: Submission, reason: str) -> None:
         record = submission.record
@@ -227,7 +244,7 @@ class Executor(RemoteExecutor):
                 lines = keep_log(submission.site.logs(record), path)
             except FlashlinkError as error:
                 lines = [f"(the log could not be fetched: {error})"]
-        self._note(submission, Phase.FAILED, reason, str(path) if path.exists() else "")
+        self._note(submission, "failed", reason, str(path) if path.exists() else "")
         told = [f"pod {record.name} at site {record.site}: {reason}"]
         if lines:
             told += [f"the last lines of its log (all of it: {path}):", *(f"| {line}" for line in lines)]
@@ -238,18 +255,7 @@ class Executor(RemoteExecutor):
     def _settle(self, job: JobExecutorInterface) -> None:
         submission = self._submissions.pop(job, None)
         if submission:
-            self._delete(submission.record)
-
-    def _delete(self, record: PodRecord) -> None:
-        """Delete a pod; if the site cannot be reached, its record stays for the next one who cleans up."""
-        try:
-            self._sites.of(record).delete(record)
-        except FlashlinkError as error:
-            # Under a key of its own: the job may be sent again, and then has a record of its own.
-            self._records.rename(record, record.uid)
-            self.logger.warning(f"Pod {record.name} at site {record.site} is left to the next run to delete: {error}")
-        else:
-            self._records.remove(record.key)
+            self._deletions.begin(submission.record)
 
     def _note(self, submission: Submission, state: str, reason: str = "", log: str = "") -> None:
         if state != submission.noted:

@@ -86,6 +86,10 @@ class ExecutorSettings(ExecutorSettingsBase):
         default=600.0,
         metadata={"help": "How long a plugin may be out of reach before its jobs fail."},
     )
+    forgotten_seconds: float = field(
+        default=120.0,
+        metadata={"help": "How long a plugin may not know a pod that it has taken before its job fails."},
+    )
     grace_seconds: int = field(
         default=10, metadata={"help": "Seconds between SIGTERM and SIGKILL when a pod is cancelled."}
     )

@@ -75,14 +75,6 @@ class Site:
         metadata = record.pod["metadata"]
         return self._client.logs(LogRequest(record.uid, CONTAINER, metadata["name"], metadata["namespace"]))
 
-    def delete(self, record: PodRecord) -> None:
-        """End a pod and forget it.
-
-        Raises:
-            SiteError: The plugin did not take it.
-        """
-        self._client.delete(with_jid(record.pod, record.jid) if record.jid else record.pod)
-
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -123,11 +115,9 @@ class Sites(Mapping[str, Site]):
         if name not in self._endpoints:
             known = ", ".join(self._endpoints)
             raise wrong("resources: site", name, f"one of the sites {known}", "name its plugin with --interlink-sites")
-        return self._at(name, self._endpoints[name])
-
-    def of(self, record: PodRecord) -> Site:
-        """The site that a pod was sent to, which an earlier run may have known by another endpoint."""
-        return self._at(record.site, record.endpoint)
+        if name not in self._open:
+            self._open[name] = Site(name, self._endpoints[name], self._patience, self._log)
+        return self._open[name]
 
     def __iter__(self) -> Iterator[str]:
         """Names of the sites."""
@@ -141,8 +131,3 @@ class Sites(Mapping[str, Site]):
         """Close all connections."""
         for site in self._open.values():
             site.close()
-
-    def _at(self, name: str, endpoint: str) -> Site:
-        if endpoint not in self._open:
-            self._open[endpoint] = Site(name, endpoint, self._patience, self._log)
-        return self._open[endpoint]

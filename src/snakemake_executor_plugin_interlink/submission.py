@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,9 +14,9 @@ from uuid import uuid4
 import msgspec
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
+from flashlink.client.phase import Phase, Verdict
 from flashlink.pods.wire import CreateRequest
 from snakemake_executor_plugin_interlink.job import JobSpec, digest, public, request
-from snakemake_executor_plugin_interlink.phase import Phase, Verdict
 from snakemake_executor_plugin_interlink.records import PodRecord, job_key
 from snakemake_executor_plugin_interlink.sites import Site
 
@@ -35,6 +36,7 @@ class Submission:
         attached: The pod was sent by an earlier Snakemake; if it comes to nothing there is a second one.
         noted: The last state that stands in the ledger.
         refusal: Why the site does not take the pod, if so.
+        unknown_since: When the site, which had taken the pod, began not to know it; on the monotonic clock.
     """
 
     job: JobExecutorInterface
@@ -44,6 +46,7 @@ class Submission:
     attached: bool = False
     noted: str = ""
     refusal: str = field(default="", init=False)
+    unknown_since: float | None = field(default=None, init=False)
 
     @classmethod
     def plan(cls, job: JobExecutorInterface, spec: JobSpec, site: Site, earlier: PodRecord | None) -> Submission:
@@ -60,15 +63,27 @@ class Submission:
         pod = public(request(self.spec, str(uuid4())).pod)
         self.record = msgspec.structs.replace(self.record, pod=pod, jid="")
         self.attached = False
+        self.unknown_since = None
 
     def request(self) -> CreateRequest:
         """The create call for the pod."""
         return request(self.spec, self.record.uid)
 
+    def unless_forgotten(self, verdict: Verdict, patience: float) -> Verdict:
+        """The verdict, but failed if the site, which took the pod, has not known it for longer than `patience` s."""
+        if verdict.phase is not Phase.UNKNOWN:
+            self.unknown_since = None
+            return verdict
+        now = time.monotonic()
+        self.unknown_since = self.unknown_since or now
+        if now - self.unknown_since < patience:
+            return verdict
+        return Verdict(Phase.FAILED, reason=f"site {self.site.name} has lost it: not known there for {patience:g} s")
+
     def useless(self, verdict: Verdict) -> bool:
         """Whether the pod of an earlier Snakemake cannot give what the job is wanted for now."""
         missing = any(not os.path.lexists(str(path)) for path in self.job.output)
-        return verdict.phase is Phase.FAILED or (verdict.phase is Phase.DONE and missing)
+        return verdict.phase is Phase.FAILED or (verdict.phase is Phase.SUCCEEDED and missing)
 
 
 def key_of(job: JobExecutorInterface) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import msgspec
@@ -76,7 +76,8 @@ class Workflow:
         return (self.folder / name).read_text()
 
     def ledger(self) -> list[Plan | Entry]:
-        return list(read((self.folder / ".snakemake/interlink/ledger.jsonl").read_bytes()))
+        path = self.folder / ".snakemake/interlink/ledger.jsonl"
+        return list(read(path.read_bytes())) if path.exists() else []
 
     def records(self) -> list[Path]:
         return list((self.folder / ".snakemake/interlink/pods").glob("*"))
@@ -136,6 +137,8 @@ class FakePlugin(ThreadingHTTPServer):
     loses everything when it ends. So what works against it works against plugins of others.
     """
 
+    request_queue_size = 128
+
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
@@ -143,6 +146,11 @@ class FakePlugin(ThreadingHTTPServer):
         self.deleted: list[str] = []
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.refusal = ""
+        #: So many of the first pods are never known again.
+        self.forgets = 0
+        #: Deletions wait for it.
+        self.hangs = Event()
+        self.hangs.set()
         self.lock = Lock()
 
     @property
@@ -165,7 +173,8 @@ class FakePlugin(ThreadingHTTPServer):
         return {"PodUID": metadata["uid"], "PodJID": f"fake-{len(self.created)}"}
 
     def status(self, pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [self._status(pod["metadata"]) for pod in pods]
+        forgotten = [pod["metadata"]["uid"] for pod in self.created[: self.forgets]]
+        return [self._status(pod["metadata"]) for pod in pods if pod["metadata"]["uid"] not in forgotten]
 
     def _status(self, metadata: dict[str, Any]) -> dict[str, Any]:
         process = self.running.get(metadata["uid"])
@@ -177,6 +186,7 @@ class FakePlugin(ThreadingHTTPServer):
         return {"name": metadata["name"], "UID": metadata["uid"], "namespace": "default", "containers": containers}
 
     def delete(self, pod: dict[str, Any]) -> None:
+        self.hangs.wait(30)
         uid = pod["metadata"]["uid"]
         self.deleted.append(uid)
         process = self.running.pop(uid, None)

@@ -56,11 +56,11 @@ def test_the_log_of_a_failed_rule_is_shown(foreign: Any, fake: Any) -> None:
     (pod,) = fake.created
     name = pod["metadata"]["name"]
     assert code == 1
-    assert f"pod {name} at site default: exit code 1" in output
+    assert f"pod {name} at site default: container snakemake ended with exit code 1" in output
     assert "| line 70" in output
     assert "| line 2\n" not in output
     failed = foreign.ledger()[-1]
-    assert (failed.state, failed.reason) == ("failed", "exit code 1")
+    assert (failed.state, failed.reason) == ("failed", "container snakemake ended with exit code 1")
     assert "\nline 1\nline 2\n" in foreign.read(f".snakemake/interlink/logs/{name}.log")
     assert fake.deleted == [pod["metadata"]["uid"]]
 
@@ -107,3 +107,28 @@ def test_a_group_of_jobs_is_one_pod(foreign: Any, fake: Any) -> None:
     assert code == 0, output
     assert len(fake.created) == 1
     assert all(foreign.exists(f"out/{number}.txt") for number in range(3))
+
+
+@pytest.mark.slow
+def test_a_forgotten_pod_fails_its_job_and_a_retry_sends_another(foreign: Any, fake: Any) -> None:
+    foreign.write(CHUNKS)
+    fake.forgets = 1
+    code, output = foreign.run("--interlink-forgotten-seconds", "0.5", "--retries", "1", TOKEN="x")
+    assert code == 0, output
+    assert "site default has lost it: not known there for 0.5 s" in output
+    assert len(fake.created) == 4
+    assert foreign.records() == []
+
+
+@pytest.mark.slow
+def test_a_plugin_that_hangs_on_deletions_holds_up_no_job(foreign: Any, fake: Any) -> None:
+    foreign.write(CHUNKS)
+    fake.hangs.clear()
+    process = foreign.start("--jobs", "1", TOKEN="x")
+    foreign.until(lambda: sum(getattr(line, "state", "") == "done" for line in foreign.ledger()) == 3, "all are done")
+    assert len(foreign.records()) == 3
+    fake.hangs.set()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert foreign.records() == []
+    assert len(fake.deleted) == 3

@@ -137,7 +137,7 @@ def test_a_pod_that_could_not_be_deleted_is_deleted_by_the_next_run(workflow: An
     plugin.kill()
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
-    assert "is left to the next run to delete" in output
+    assert "1 pods are left to the next run to delete: " in output
     assert len(workflow.records()) == 1
     (old,) = alive(workflow)
     plugin.start()

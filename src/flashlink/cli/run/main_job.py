@@ -96,9 +96,10 @@ def _attend(
 def _clean_up(production: Production, site: RunSite, display: Display) -> None:
     """Delete what pods are left, wait until they are gone, and end the plugin."""
     try:
-        left = delete_pods(production.output)
-        if left or not site.drain(_DRAIN_SECONDS):
-            display.say(f"Some pods have not ended yet; see {production.folder}. The next run deletes them.")
+        if left := delete_pods(production.output):
+            display.say(f"{len(left)} pods could not be deleted ({left[0]}); the next run tries again.")
+        elif not site.drain(_DRAIN_SECONDS):
+            display.say(f"Some pods have not ended in {_DRAIN_SECONDS:g} s; see {production.folder}.")
     except FlashlinkError as error:
         display.say(f"Cleaning up: {error}")
     finally:

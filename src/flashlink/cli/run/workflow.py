@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,12 @@ from flashlink import __file__ as flashlink_file
 from flashlink.cli.run.embedded import IMAGE, RunSite
 from flashlink.cli.run.processes import start
 from flashlink.errors import FlashlinkError, RequestError, wrong
+from snakemake_executor_plugin_interlink.deletion import Deletions
 from snakemake_executor_plugin_interlink.executor import FOLDER
 from snakemake_executor_plugin_interlink.records import Records
-from snakemake_executor_plugin_interlink.sites import Site
+
+#: How long the end of a run waits for plugins to take the deletion of pods that are left.
+_DELETION_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +117,11 @@ def stop_snakemake(process: subprocess.Popen[bytes], *, at_once: bool) -> None:
         os.killpg(process.pid, signal.SIGKILL) if at_once else process.send_signal(signal.SIGINT)
 
 
-def delete_pods(output: Path) -> int:
-    """Delete every pod that the executor's records still name.
+def delete_pods(output: Path) -> list[str]:
+    """Delete every pod that the executor's records still name, as after a Snakemake that was killed.
 
     Returns:
-        How many could not be deleted.
+        Why not, one line for each that could not be deleted.
     """
     records = Records(output / FOLDER / "pods")
-    left = 0
-    for record in records:
-        site = Site(record.site, record.endpoint, 0, getLogger(__name__))
-        try:
-            site.delete(record)
-            records.remove(record.key)
-        except FlashlinkError:
-            left += 1
-        finally:
-            site.close()
-    return left
+    return Deletions(records).finish(records, _DELETION_SECONDS)
