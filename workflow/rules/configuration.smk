@@ -22,9 +22,25 @@ check(config)
 TRAINING_SEED = 1_000_003
 
 
+def chunk_size(events):
+    """Events of a chunk where there are so many in all.
+
+    It grows by doubling, so that a production that is made a little larger keeps the chunks that it has.
+    """
+    size = config["chunk"]
+    while math.ceil(events / size) > config["most_chunks"]:
+        size *= 2
+    return size
+
+
 def chunks(events):
     """Names of the chunks that hold so many events."""
-    return [f"{number:04d}" for number in range(math.ceil(events / config["chunk"]))]
+    return [f"{number:04d}" for number in range(math.ceil(events / chunk_size(events)))]
+
+
+def total(wildcards):
+    """Events of a whole sample."""
+    return config["training_events" if wildcards.sample == "training" else "events"]
 
 
 def seed(wildcards):
@@ -34,13 +50,12 @@ def seed(wildcards):
 
 def first_event(wildcards):
     """Number of a chunk's first event."""
-    return int(wildcards.chunk) * config["chunk"]
+    return int(wildcards.chunk) * chunk_size(total(wildcards))
 
 
 def size(wildcards):
     """Events in a chunk; the last one may be smaller."""
-    total = config["training_events" if wildcards.sample == "training" else "events"]
-    return min(config["chunk"], total - first_event(wildcards))
+    return min(chunk_size(total(wildcards)), total(wildcards) - first_event(wildcards))
 
 
 def site(step):
