@@ -156,6 +156,44 @@ def test_follow_shows_lines_while_the_pod_runs_and_delete_ends_it(
     assert not follower.is_alive()
 
 
+def test_watch_prints_each_change_until_all_have_ended(
+    tmp_path: Path, endpoint: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flag = tmp_path / "go"
+    assert run("submit", manifest(tmp_path, f"until test -e {flag}; do sleep 0.1; done"), "--endpoint", endpoint) == 0
+    capfd.readouterr()
+    watcher = threading.Thread(target=run, args=("status", "--watch"))
+    watcher.start()
+    seen = ""
+    deadline = time.monotonic() + 20
+    while "Running" not in seen:
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.1)
+        seen += capfd.readouterr().out
+    assert watcher.is_alive()
+    flag.touch()
+    watcher.join(20)
+    seen += capfd.readouterr().out
+    heading, *rows = [line.split() for line in seen.splitlines()]
+    assert heading[:3] == ["NAMESPACE", "NAME", "PHASE"]
+    phases = [row[2] for row in rows]
+    assert phases[-2:] == ["Running", "Succeeded"]
+    assert run("status", "--watch", "--json") == 2
+
+
+def test_somebody_who_waits_at_a_terminal_sees_why(tmp_path: Path, endpoint: str) -> None:
+    master, terminal = os.openpty()
+    path = manifest(tmp_path, "sleep 1.5; exit 4")
+    command = [sys.executable, "-m", "flashlink", "submit", path, "--endpoint", endpoint, "--wait"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, check=False, timeout=60)
+    os.close(terminal)
+    seen = os.read(master, 10000).decode().splitlines()
+    os.close(master)
+    assert done.returncode == 4
+    assert seen[-2:] == ["default/demo: Running", "default/demo: Failed: container main ended with exit code 4"]
+    assert len(set(seen)) == len(seen)
+
+
 def test_what_the_plugin_refuses_is_one_line_and_leaves_nothing(
     tmp_path: Path, endpoint: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

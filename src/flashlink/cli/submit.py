@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 
@@ -85,10 +86,12 @@ def _stay(link: InterLink, entries: Sequence[Entry], *, logs: bool) -> list[Verd
         else:
             write(piece)
 
+    waits = _Waits(entries)
     last: dict[int, PodStatus] = {}
     followed = Logs(link, put) if logs else None
     try:
         for index, status in watch(link, [entry.pod for entry in entries]):
+            waits.see(index, status)
             last[index] = status
             if followed:
                 followed.see(index, status)
@@ -99,6 +102,22 @@ def _stay(link: InterLink, entries: Sequence[Entry], *, logs: bool) -> list[Verd
         followed.close()
     prefixed.close()
     return [verdict(last[index]) for index in range(len(entries))]
+
+
+class _Waits:
+    """Tells somebody who sits at a terminal what pods wait for, once for each change."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        self._told: dict[int, Verdict] = {}
+
+    def see(self, index: int, status: PodStatus) -> None:
+        """Take the status of a pod."""
+        now, entry = verdict(status), self._entries[index]
+        if sys.stderr.isatty() and not now.phase.final and now != self._told.get(index):
+            self._told[index] = now
+            reason = f": {now.reason}" if now.reason else ""
+            click.echo(f"{entry.namespace}/{entry.name}: {now.phase}{reason}", err=True)
 
 
 def _outcome(entry: Entry, end: Verdict | None) -> dict[str, object]:

@@ -5,27 +5,42 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
+
+if TYPE_CHECKING:  # imported when something is drawn: it takes a while
+    from rich.table import Table
 
 
 def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: drawn on a terminal, plain columns two spaces apart elsewhere."""
     if sys.stdout.isatty():
         from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
 
-        table = Table(*headings, box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(cell, overflow="fold") for cell in row))
-        Console().print(table)
+        Console().print(drawn(headings, rows))
         return
-    lines = [list(headings), *map(list, rows)]
+    lines = [headings, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        show_row(line, widths)
+
+
+def show_row(cells: Sequence[str], widths: Sequence[int]) -> None:
+    """Print a row of a plain table, its cells padded to `widths`."""
+    click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+
+
+def drawn(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table as a terminal shows it; cells that are too long are folded, never cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+    return table
 
 
 def show_json(value: object) -> None:
