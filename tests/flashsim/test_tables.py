@@ -6,7 +6,7 @@ import pytest
 from flashlink.errors import RequestError
 from flashlink.flashsim.parameterize import parameterize
 from flashlink.flashsim.simulate import simulate
-from flashlink.flashsim.tables import read, write
+from flashlink.flashsim.tables import FORMAT, read, write
 
 
 @pytest.fixture
@@ -55,10 +55,10 @@ def test_damaged_files_are_refused_in_one_line(written, damage, message):
 def test_another_format_is_refused(written):
     import hashlib
 
-    body = written.read_text().split('"tables":', 1)[1].strip()[:-1].replace('"format":1', '"format":99', 1)
+    body = written.read_text().split('"tables":', 1)[1].strip()[:-1].replace(f'"format":{FORMAT}', '"format":99', 1)
     digest = hashlib.sha256(body.encode()).hexdigest()
     written.write_text(f'{{"digest":"{digest}","tables":{body}}}')
-    with pytest.raises(RequestError, match="format: '99' is not 1"):
+    with pytest.raises(RequestError, match=f"format: '99' is not {FORMAT}"):
         read(written)
 
 

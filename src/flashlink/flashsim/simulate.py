@@ -80,15 +80,15 @@ def _tracks(particles: Columns, tables: Tables, seed: int) -> Rows:
     condition = Condition.of(particles)
     accepted = np.flatnonzero(tables.grid.accepts(condition))
     condition, particles = condition[accepted], _rows(particles, accepted)
-    uniform = Stream(seed, "simulate/particle").uniform(particles["event"], particles["particle"], 6)
-    cells = tables.grid.interpolate(condition, uniform[:2])
-    category = tables.efficiency.sample(condition, cells, uniform[2])
+    uniform = Stream(seed, "simulate/particle").uniform(particles["event"], particles["particle"], 4)
+    cells = tables.grid.locate(condition)
+    category = tables.efficiency.sample(condition, cells, uniform[0])
     kept = np.flatnonzero(category)
     condition, cells, category, uniform = condition[kept], cells[kept], category[kept], uniform[:, kept]
     particles = _rows(particles, kept)
     normal = Stream(seed, "simulate/residual").normal(particles["event"], particles["particle"], 5)
-    drawn = tables.resolution.sample(condition, tables.grid, cells, category, uniform[3], normal)
-    is_muon, likelihoods = tables.identification.sample(condition, cells, category, uniform[4:6])
+    drawn = tables.resolution.sample(condition, tables.grid, cells, category, uniform[1], normal)
+    is_muon, likelihoods = tables.identification.sample(condition, cells, category, uniform[2:])
     state, z = true_states(particles)
     return {
         "event": particles["event"],

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy.stats import poisson
 
 from flashlink.flashsim.parameterizations.condition import Floats, Integers
-from flashlink.flashsim.parameterizations.grid import Grid, thinned
+from flashlink.flashsim.parameterizations.grid import Grid
+from flashlink.flashsim.parameterizations.library import thinned
 
 #: Training ghosts that are kept.
 MOST = 4000
@@ -36,7 +37,7 @@ class Ghosts:
     multiplicity: Floats
     rate: Floats
     first: npt.NDArray[np.int32]
-    vectors: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float32]
 
     @classmethod
     def fit(cls, grid: Grid, events: Floats, ghosts: Floats, vectors: Floats) -> Ghosts:
@@ -58,7 +59,7 @@ class Ghosts:
         first = np.searchsorted(of_ghost[kept], np.arange(slices + 1)).astype(np.int32)
         # A slice without events has no ghosts either, so its offset repeats that of the next.
         first = np.append(first[:-1][number > 0], first[-1])
-        return cls(mean[number > 0], rate[number > 0], first, vectors[kept])
+        return cls(mean[number > 0], rate[number > 0], first, vectors[kept].astype(np.float32))
 
     def number(self, multiplicity: Floats, uniform: Floats) -> Integers:
         """Ghosts in each event: Poisson with the rate of its multiplicity; `uniform` has shape (events,)."""
@@ -72,5 +73,5 @@ class Ghosts:
         # A slice without ghosts of its own lends from all.
         empty = first == end
         first, end = np.where(empty, 0, first), np.where(empty, len(self.vectors), end)
-        row: Floats = self.vectors[first + (uniform * (end - first)).astype(np.int64)]
+        row: Floats = self.vectors[first + (uniform * (end - first)).astype(np.int64)].astype(np.float64)
         return row

@@ -8,17 +8,33 @@ import numpy as np
 import numpy.typing as npt
 
 from flashlink.flashsim.parameterizations.condition import SPECIES, Condition, Floats, Integers
+from flashlink.flashsim.parameterizations.counts import Level, count, refined
 from flashlink.flashsim.parameterizations.efficiency import OUTCOMES
-from flashlink.flashsim.parameterizations.grid import Cells, Grid, Library, count, shrink
+from flashlink.flashsim.parameterizations.grid import Cells, Grid
+from flashlink.flashsim.parameterizations.library import Library
 
 #: The variables that are drawn together, in the order of the table.
 VARIABLES = ("dll_e", "dll_mu", "dll_k", "dll_p")
 
-#: Training tracks in a box at least, and in a class at most.
-LEAST, MOST = 25, 20_000
+#: Training tracks that a particle chooses from, in a box at least, and in a class at most. Likelihoods have thresholds
+#: in momentum, which many tracks in a box keep sharp, and depend on pseudorapidity and multiplicity less.
+WINDOW, LEAST, MOST = 6, 600, 20_000
 
-#: Likelihoods change with momentum much quicker than with pseudorapidity and multiplicity.
-SIDES = (1.0, 0.8, 1.6)
+#: Lengths of cells in pseudorapidity and multiplicity.
+SIDES = (0.2, 2.0)
+
+#: Of is_muon: each species against momentum, then its categories, pseudorapidities and multiplicities. Axes of the
+#: counts: species, category, multiplicity, log_p, eta.
+LEVELS = (
+    Level((1, 2, 3, 4), 0),
+    *(Level((1, 2, 4), width) for width in (4, 2, 1, 0)),
+    *(Level((2, 4), width) for width in (8, 4)),
+    *(Level((2,), width) for width in (8, 4)),
+    Level((), 8),
+)
+
+#: Weight of a level against the next one, in tracks.
+STRENGTH = 10
 
 
 @dataclass(frozen=True)
@@ -54,13 +70,11 @@ class Identification:
         shape = (len(SPECIES), len(OUTCOMES) - 1, grid.multiplicity.bins, *grid.shape)
         where = (condition.species, column, cells.multiplicity, cells.log_p, cells.eta)
         counts = count((*shape, 2), *where, is_muon.astype(np.int64))
-        # Each species, its momentum, then each category, then smoothed cells of all multiplicities, then of each.
-        pools: list[tuple[int, ...]] = [(1, 2, 3, 4), (1, 2, 4), (2, 4), (2,), ()]
-        muon = shrink(counts, pools, cells=(3, 4), strength=10)[..., 1].astype(np.float32)
+        muon = refined(counts, LEVELS, cells=(3, 4), strength=STRENGTH)[..., 1].astype(np.float32)
         classes = _classes(condition, column, is_muon)
         library, rows = Library.fit(
-            classes, (cells.log_p, cells.eta, cells.multiplicity), (*grid.shape, grid.multiplicity.bins),
-            _fallback(classes), least=LEAST, most=MOST, sides=SIDES,
+            classes, condition.log_p, (cells.eta, cells.multiplicity), (grid.eta.bins, grid.multiplicity.bins),
+            _fallback(classes), window=WINDOW, least=LEAST, most=MOST, sides=SIDES,
         )  # fmt: skip
         return cls(muon, library, dlls[rows].astype(np.float32))
 
@@ -72,7 +86,7 @@ class Identification:
         where = (condition.species, column, cells.multiplicity, cells.log_p, cells.eta)
         is_muon = uniform[0] < self.muon[where]
         classes = _classes(condition, column, is_muon)
-        rows = self.library.draw(classes, (cells.log_p, cells.eta, cells.multiplicity), uniform[1])
+        rows = self.library.draw(classes, condition.log_p, (cells.eta, cells.multiplicity), uniform[1])
         return is_muon, self.vectors[rows].astype(np.float64)
 
 
@@ -88,7 +102,7 @@ def _fallback(classes: Integers) -> Integers:
     for species in range(len(counts)):
         for is_muon in (0, 1):
             best = counts[species, :, is_muon].argmax()
-            if counts[species, best, is_muon] < LEAST:
+            if counts[species, best, is_muon] < WINDOW:
                 fallback[species, :, is_muon] = numbers[:, :, is_muon].ravel()[counts[:, :, is_muon].argmax()]
             else:
                 fallback[species, :, is_muon] = numbers[species, best, is_muon]

@@ -1,12 +1,12 @@
 """Resolution, covariance and quality of tracks, drawn jointly.
 
 A training track is kept whole: its residuals, the covariance that the fit quoted for it, chi2, ndf and ghost
-probability. A simulated particle takes one from a box of the same class and nearly the same momentum and
-pseudorapidity, and scales it to its own: with D the diagonal matrix of the ratios of the expected resolutions, the
-covariance becomes D C D and the residual D r. So the covariance is positive definite as the training track's was,
-pulls are those of the reference, and tails stay with the chi2 that they came with. Residuals are kept as pulls, w with
-r = L w and C = L L^T (Cholesky), which serves to smooth: w' = sqrt(1 - h^2) w + h n with unit normal n keeps their unit
-width but never repeats a value.
+probability. A simulated particle takes one of the same class and nearly the same momentum and pseudorapidity, and
+scales it to its own: with D the diagonal matrix of the ratios of the expected resolutions, the covariance becomes D C D
+and the residual D r. So the covariance is positive definite as the training track's was, pulls are those of the
+reference, and tails stay with the chi2 that they came with. Residuals are kept as pulls, w with r = L w and C = L L^T
+(Cholesky), which serves to smooth: w' = sqrt(1 - h^2) w + h n with unit normal n keeps their unit width but never
+repeats a value.
 
 The momentum enters as q/p times the true p, so that the numbers are near those of dp/p and scale by 1/p.
 """
@@ -20,16 +20,14 @@ import numpy.typing as npt
 
 from flashlink.flashsim.parameterizations.condition import SPECIES, Condition, Floats, Integers
 from flashlink.flashsim.parameterizations.efficiency import OUTCOMES
-from flashlink.flashsim.parameterizations.grid import Cells, Grid, Library
+from flashlink.flashsim.parameterizations.grid import Cells, Grid
+from flashlink.flashsim.parameterizations.library import Library
 
 #: h: the share of a pull that is drawn anew.
 SMOOTHING = 0.25
 
-#: Training tracks in a box at least, and in a class at most.
-LEAST, MOST = 40, 7000
-
-#: A cell is half as long in log10 p as in pseudorapidity, for what resolution depends on.
-SIDES = (0.5, 1.0)
+#: Training tracks that a particle chooses from, in a box of pseudorapidity at least, and in a class at most.
+WINDOW, LEAST, MOST = 40, 400, 5000
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Resolution:
 
     Attributes:
         library: Which `vectors` may stand for a particle; classes count origin slices, then categories, then species.
-        vectors: Pulls (5), lower triangle of the Cholesky factor of the covariance (15), quality (3), log_p, eta.
+        vectors: Pulls (5), lower triangle of the Cholesky factor of the covariance (15), quality (3), pseudorapidity.
         scale: Coefficients of the logarithms of the five expected resolutions, shape (categories, 6, 5).
     """
 
@@ -79,15 +77,16 @@ class Resolution:
         pulls = np.linalg.solve(factor, (tracks.residual * units)[:, :, None])[:, :, 0]
         number = len(SPECIES) * (len(OUTCOMES) - 1) * grid.origin.bins
         library, rows = Library.fit(
-            classes, (cells.log_p, cells.eta), grid.shape, _fallback(classes, number, grid.origin.bins),
-            least=LEAST, most=MOST, sides=SIDES,
+            classes, condition.log_p, (cells.eta,), (grid.eta.bins,), _fallback(classes, number, grid.origin.bins),
+            window=WINDOW, least=LEAST, most=MOST, sides=(1.0,),
         )  # fmt: skip
         triangle = factor[:, *np.tril_indices(5)]
-        place = np.stack([condition.log_p, condition.eta], axis=1)
         sigma = np.sqrt(np.einsum("nij,nij->ni", factor, factor))
         return cls(
             library=library,
-            vectors=np.concatenate([pulls, triangle, tracks.quality, place], axis=1)[rows].astype(np.float32),
+            vectors=np.concatenate([pulls, triangle, tracks.quality, condition.eta[:, None]], axis=1)[rows].astype(
+                np.float32
+            ),
             scale=_scale(np.log(sigma), condition, category),
         )
 
@@ -100,26 +99,29 @@ class Resolution:
         Args:
             condition: The particles.
             grid: The cells that `fit` was given.
-            cells: Their cells, interpolated.
+            cells: Their cells.
             category: Their categories.
             uniform: Shape (particles,).
             normal: Standard normal numbers, shape (5, particles).
         """
         classes = _classes(condition, cells, category, grid)
-        vectors = self.vectors[self.library.draw(classes, (cells.log_p, cells.eta), uniform)].astype(np.float64)
+        rows = self.library.draw(classes, condition.log_p, (cells.eta,), uniform)
+        vectors = self.vectors[rows].astype(np.float64)
         pulls = np.sqrt(1 - SMOOTHING**2) * vectors[:, :5] + SMOOTHING * normal.T
         factor = np.zeros((len(vectors), 5, 5))
         factor[:, *np.tril_indices(5)] = vectors[:, 5:20]
-        factor *= self._ratio(condition, category, vectors[:, 23:])[:, :, None]
+        factor *= self._ratio(condition, category, self.library.log_p[rows], vectors[:, 23])[:, :, None]
         return Tracks(
             residual=np.einsum("nij,nj->ni", factor, pulls),
             covariance=factor @ factor.transpose(0, 2, 1),
             quality=vectors[:, 20:23],
         )
 
-    def _ratio(self, condition: Condition, category: npt.NDArray[np.int8], place: Floats) -> Floats:
+    def _ratio(
+        self, condition: Condition, category: npt.NDArray[np.int8], log_p: npt.NDArray[np.float32], eta: Floats
+    ) -> Floats:
         """Expected resolution of each particle over that of the training track that stands for it; (tracks, 5)."""
-        difference = _features(condition.log_p, condition.eta) - _features(place[:, 0], place[:, 1])
+        difference = _features(condition.log_p, condition.eta) - _features(log_p.astype(np.float64), eta)
         ratio = np.exp(np.einsum("nf,nfj->nj", difference, self.scale[_column(category)]))
         # The fit is smooth but not exact: far from its training track a particle is not scaled without bound.
         ratio = np.clip(ratio, 0.2, 5)
@@ -144,7 +146,7 @@ def _fallback(classes: Integers, number: int, origins: int) -> Integers:
         anywhere = numbers[:, column].ravel()[counts[:, column].argmax()]
         for origin in range(origins):
             best = counts[:, column, origin].argmax()
-            enough = counts[best, column, origin] >= LEAST
+            enough = counts[best, column, origin] >= WINDOW
             fallback[:, column, origin] = numbers[best, column, origin] if enough else anywhere
     return fallback.ravel()
 
@@ -162,6 +164,6 @@ def _scale(log_sigma: Floats, condition: Condition, category: npt.NDArray[np.int
     scale = np.zeros((len(OUTCOMES) - 1, features.shape[1], 5))
     for number in range(len(scale)):
         rows = column == number
-        if rows.sum() >= LEAST:
+        if rows.sum() >= WINDOW:
             scale[number] = np.linalg.lstsq(features[rows], log_sigma[rows], rcond=None)[0]
     return scale

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashlink.flashsim.parameterizations.condition import Floats
-from flashlink.flashsim.parameterizations.grid import thinned
+from flashlink.flashsim.parameterizations.library import thinned
 
 #: h of `resolution.SMOOTHING`, for vertices.
 SMOOTHING = 0.25
