@@ -25,6 +25,8 @@ def open_system(state: Path, *, cpus: int = 8, pods: int = 100) -> LocalBatch:
 
 
 class TestLocal(BatchContract):
+    test_cancel_with_a_grace_of_its_own = pytest.mark.slow(BatchContract.test_cancel_with_a_grace_of_its_own)
+
     @pytest.fixture
     def system(self, tmp_path: Path) -> Iterator[LocalBatch]:
         system = open_system(tmp_path / "state")

@@ -138,11 +138,11 @@ class FakeVirtualKubelet:
         self.phases[uid] = "Pending"
         return answer
 
-    def delete(self, pod: dict[str, Any]) -> httpx.Response:
+    def delete(self, pod: dict[str, Any], grace: int = 30) -> httpx.Response:
         """Send a delete and forget the pod at once, whatever the answer."""
         self.pods.pop(pod["metadata"]["uid"], None)
         body = json.loads(json.dumps(pod))
-        body["metadata"] |= {"deletionTimestamp": "2026-01-02T03:04:05Z", "deletionGracePeriodSeconds": 30}
+        body["metadata"] |= {"deletionTimestamp": "2026-01-02T03:04:05Z", "deletionGracePeriodSeconds": grace}
         return self.plugin.client.post("/delete", json=body)
 
     def ask(self, pods: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 import uuid
 from pathlib import Path
 
@@ -110,6 +111,25 @@ def test_delete_gives_the_grace(kubelet, plugin, pod, eventually, tmp_path):
     assert farewell.read_text() == "bye\n"
 
 
+@pytest.mark.parametrize(("own", "asked", "least", "most"), [(600, 0, 0.0, 5.0), (0, 2, 1.9, 8.0)])
+def test_delete_gives_the_grace_that_it_asks_for(kubelet, plugin, pod, eventually, own, asked, least, most):
+    """As in Kubernetes it stands over the pod's own; the pod does not listen to SIGTERM."""
+    one = pod("trap '' TERM; echo up; while :; do sleep 0.1; done", terminationGracePeriodSeconds=own)
+    kubelet.create(one)
+    eventually(lambda: kubelet.logs(one).text == "up\n")
+    began = time.monotonic()
+    kubelet.delete(one, asked)
+    eventually(lambda: not plugin.pod_folder(one).exists())
+    assert least <= time.monotonic() - began <= most
+
+
+def test_delete_with_a_grace_that_is_none_is_one_line(kubelet, plugin, pod):
+    answer = plugin.client.post("/delete", json={"metadata": {"uid": "a", "deletionGracePeriodSeconds": "soon"}})
+    assert answer.status_code == 400
+    assert "deletionGracePeriodSeconds" in answer.text
+    assert answer.text.count("\n") == 1
+
+
 def test_delete_of_an_unknown_pod_is_fine(kubelet, pod):
     one = pod("true")
     assert kubelet.delete(one).status_code == 200
@@ -162,12 +182,7 @@ def test_secrets_stay_out_of_logs_arguments_and_finished_books(new_plugin, new_k
     with sqlite3.connect(plugin.state / "books.sqlite") as books:
         assert books.execute("SELECT count(*) FROM requests").fetchone() == (0,)
     books.close()
-    for path in (
-        plugin.state,
-        plugin.state / "books.sqlite",
-        plugin.pod_folder(one),
-        plugin.pod_folder(one) / "job.sh",
-    ):
+    for path in (plugin.state, *plugin.state.rglob("*")):
         assert path.stat().st_mode & 0o077 == 0, path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -14,11 +13,12 @@ import pytest
 
 from flashlink.batch import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import RequestError, SiteError
-from flashlink.plugin import backoff, reconcile
+from flashlink.plugin import backoff, reconcile, submission
 from flashlink.plugin.books import Books
 from flashlink.plugin.patience import PatientBatch
 from flashlink.plugin.pods import Pods
 from flashlink.plugin.reconcile import Reconciler
+from flashlink.pods import wire
 from flashlink.site.config import Containers, Site
 
 DOWN = SiteError("the scheduler does not answer", transient=True)
@@ -32,6 +32,7 @@ class FakeScheduler:
     def __init__(self) -> None:
         self.jobs: dict[str, JobStatus] = {}
         self.specs: list[JobSpec] = []
+        self.graces: list[int | None] = []
         self.calls: list[str] = []
         self.failures: dict[str, Exception] = {}
         self.refusals: dict[str, SiteError] = {}
@@ -66,8 +67,9 @@ class FakeScheduler:
         self._called("find")
         return {uid: f"fake:host:{uid}" for uid in uids if f"fake:host:{uid}" in self.jobs}
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
+    def cancel(self, job_ids: Sequence[str], grace: int | None = None) -> None:
         self._called("cancel")
+        self.graces.append(grace)
         for job_id in job_ids:
             self.jobs[job_id] = JobStatus(JobState.ENDED, exit_code=143, reason="removed")
 
@@ -111,7 +113,7 @@ class House:
 
     def waiting(self, raw: dict) -> str:
         """The waiting message of the pod's container."""
-        return self.pods.status([raw])[0].containers[0].state.waiting.message
+        return self.pods.status([known(raw)])[0].containers[0].state.waiting.message
 
 
 @pytest.fixture
@@ -126,6 +128,11 @@ def pod(name: str = "demo") -> dict:
     container = {"name": "main", "image": "any", "command": ["true"]}
     metadata = {"name": name, "namespace": "default", "uid": str(uuid.uuid4()), "annotations": {}}
     return {"metadata": metadata, "spec": {"restartPolicy": "Never", "containers": [container]}}
+
+
+def known(raw: dict) -> wire.KnownPod:
+    """A pod as the routes read it."""
+    return msgspec.convert(raw, wire.KnownPod)
 
 
 def body(raw: dict) -> bytes:
@@ -251,7 +258,7 @@ def test_refused_after_the_create_was_answered_fails_the_pod(house):
     del house.batch.failures["submit"]
     house.batch.refusals["demo"] = SiteError("no such queue")
     house.rounds()
-    ended = house.pods.status([raw])[0].containers[0].state.terminated
+    ended = house.pods.status([known(raw)])[0].containers[0].state.terminated
     assert ended.exitCode != 0
     assert "no such queue" in ended.message
 
@@ -288,7 +295,7 @@ def test_lost_job_fails_the_pod_only_after_a_while(house):
     house.rounds()
     assert not house.pods.get(uid(raw)).final
     _age(house, raw)
-    assert house.pods.status([raw])[0].containers[0].state.terminated.exitCode != 0
+    assert house.pods.status([known(raw)])[0].containers[0].state.terminated.exitCode != 0
 
 
 def test_job_that_was_missed_once_and_comes_back_is_not_lost(house):
@@ -310,7 +317,7 @@ def test_delete_is_retried_until_the_scheduler_takes_it(house):
     house.pods.create(body(raw))
     house.rounds()
     house.batch.failures["cancel"] = DOWN
-    house.pods.delete(raw)
+    house.pods.delete(known(raw))
     house.rounds(5)
     assert house.pods.get(uid(raw)) is not None
     del house.batch.failures["cancel"]
@@ -320,10 +327,26 @@ def test_delete_is_retried_until_the_scheduler_takes_it(house):
     assert house.batch.jobs == {}
 
 
+def test_grace_of_a_delete_survives_a_restart_and_reaches_job_and_scheduler(house, monkeypatch):
+    gentle, sudden = pod(), pod()
+    sudden["metadata"]["deletionGracePeriodSeconds"] = 0
+    for raw in (gentle, sudden):
+        house.pods.create(body(raw))
+    house.rounds()
+    for raw in (gentle, sudden):
+        house.pods.delete(known(raw))
+    house.restart()
+    monkeypatch.setattr(submission, "remove", lambda folder: None)
+    house.rounds()
+    assert sorted(house.batch.graces, key=str) == [0, None]
+    assert (house.pods.folder(uid(sudden)) / "grace").read_text() == "0\n"
+    assert not (house.pods.folder(uid(gentle)) / "grace").exists()
+
+
 def test_delete_of_a_pod_that_waits_submits_nothing(house):
     raw = pod()
     _, answer = house.pods.create(body(raw))
-    house.pods.delete(raw)
+    house.pods.delete(known(raw))
     house.rounds()
     assert house.batch.specs == []
     assert isinstance(answer.result(0), RequestError)
@@ -331,7 +354,7 @@ def test_delete_of_a_pod_that_waits_submits_nothing(house):
 
 def test_tombstones_outlive_a_restart_and_end_some_day(house, monkeypatch):
     raw = pod()
-    house.pods.delete(raw)
+    house.pods.delete(known(raw))
     house.rounds()
     house.restart()
     with pytest.raises(RequestError, match="was deleted already"):
@@ -345,7 +368,7 @@ def test_adopted_by_uid_when_the_annotation_does_not_hold_a_job_id(house):
     raw = pod()
     house.batch.jobs[f"fake:host:{uid(raw)}"] = JobStatus(JobState.RUNNING)
     raw["metadata"]["annotations"]["JobID"] = f"fake/{uid(raw)}"
-    house.pods.status([raw])
+    house.pods.status([known(raw)])
     house.rounds()
     assert house.pods.get(uid(raw)).job_id == f"fake:host:{uid(raw)}"
 
@@ -353,9 +376,9 @@ def test_adopted_by_uid_when_the_annotation_does_not_hold_a_job_id(house):
 def test_adopted_pod_that_nobody_knows_is_lost(house):
     raw = pod()
     raw["metadata"]["annotations"]["JobID"] = f"fake/{uid(raw)}"
-    assert "looking" not in house.pods.status([raw])[0].containers[0].state.waiting.reason
+    assert "looking" not in house.pods.status([known(raw)])[0].containers[0].state.waiting.reason
     house.rounds()
-    ended = house.pods.status([raw])[0].containers[0].state.terminated
+    ended = house.pods.status([known(raw)])[0].containers[0].state.terminated
     assert "neither the plugin nor the batch system knows its job" in ended.message
     assert ended.exitCode != 0
 
@@ -395,7 +418,7 @@ def test_status_is_answered_from_memory(house):
     house.rounds()
     house.batch.calls.clear()
     began = time.perf_counter()
-    statuses = house.pods.status(json.loads(json.dumps(raws)))
+    statuses = house.pods.status([known(raw) for raw in raws])
     assert time.perf_counter() - began < 0.5
     assert len(statuses) == 500
     assert house.batch.calls == []

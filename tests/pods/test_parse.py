@@ -5,13 +5,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flashlink.errors import RequestError
-from flashlink.pods.parse import container_names, parse_create, parse_identity
+from flashlink.pods.parse import Identity, container_images, parse_create, parse_identity
 from flashlink.pods.pod import Claim, Cvmfs, EmptyDir, File, Files, Fuse, HostPath, Mount, Pod, Resources
+from flashlink.pods.wire import KnownPod
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
 
@@ -22,6 +24,10 @@ def request(**spec: Any) -> dict[str, Any]:
     metadata = {"name": "demo", "namespace": "default", "uid": UID, "annotations": spec.pop("annotations", {})}
     container = spec.pop("container", [])
     return {"pod": {"metadata": metadata, "spec": {"containers": [main], **spec}}, "container": container}
+
+
+def identity(pod: dict[str, Any]) -> Identity:
+    return parse_identity(msgspec.convert(pod, KnownPod))
 
 
 def parse(body: object) -> Pod:
@@ -449,9 +455,10 @@ def test_what_is_no_request_gets_one_line(body: bytes, line: str) -> None:
 def test_a_uid_that_is_no_safe_name_of_a_folder_is_refused(uid: object) -> None:
     body = request()
     body["pod"]["metadata"]["uid"] = uid
-    for reader in (lambda: parse(body), lambda: parse_identity(body["pod"])):
-        with pytest.raises(RequestError, match=r"metadata\.uid"):
-            reader()
+    with pytest.raises(RequestError, match=r"metadata\.uid"):
+        parse(body)
+    with pytest.raises((RequestError, msgspec.ValidationError), match=r"metadata\.uid"):
+        identity(body["pod"])
 
 
 def test_secrets_never_stand_in_an_error() -> None:
@@ -515,15 +522,15 @@ def test_any_container_list_is_a_pod_or_one_line(value: object) -> None:
 
 def test_identity_is_read_even_of_a_pod_that_would_be_refused() -> None:
     pod = request(hostPID=True, annotations={"JobID": "local:host:1"})["pod"]
-    assert parse_identity(pod) == (UID, "demo", "default", "local:host:1")
+    assert identity(pod) == (UID, "demo", "default", "local:host:1")
 
 
 def test_identity_without_annotations() -> None:
-    assert parse_identity({"metadata": {"uid": UID, "annotations": None}}) == (UID, "", "", "")
+    assert identity({"metadata": {"uid": UID, "annotations": None}}) == (UID, "", "", "")
 
 
-def test_container_names_tell_those_that_were_not_offloaded_too() -> None:
+def test_container_images_tell_those_that_were_not_offloaded_too() -> None:
     pod = request(initContainers=[{"name": "a"}], annotations={"interlink.eu/disable-offload-containers": "main"})[
         "pod"
     ]
-    assert container_names(pod) == (("a",), ("main",))
+    assert container_images(msgspec.convert(pod, KnownPod)) == ({"a": ""}, {"main": "busybox"})

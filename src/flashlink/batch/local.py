@@ -108,13 +108,22 @@ class LocalBatch:
         with self._change:
             return {uid: self._job_id(self._uids[uid]) for uid in uids if uid in self._uids}
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
+    def cancel(self, job_ids: Sequence[str], grace: int | None = None) -> None:
         """End jobs; see `BatchSystem.cancel`."""
         with self._change:
             for job in map(self._find, job_ids):
                 if job is not None and job.status.state not in _FINAL:
+                    self._give(job, grace)
                     self._queue.cancel(job)
             self._change.notify()
+
+    def _give(self, job: Job, grace: int | None) -> None:
+        if grace is None or job.status.state is JobState.QUEUED:
+            return
+        try:
+            starter.write(self._record(job) / "cancel.json", {"grace": grace})
+        except OSError as error:
+            raise SiteError(f"the local batch system cannot write its records: {error}", transient=True) from error
 
     def forget(self, job_ids: Sequence[str]) -> None:
         """Drop the records of ended jobs; see `BatchSystem.forget`."""

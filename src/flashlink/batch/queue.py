@@ -43,10 +43,12 @@ class Queue:
     """All jobs that the system has not forgotten, in order of submission.
 
     Args:
-        path: The database; made if missing.
+        path: The database; made if missing, and private: it names every pod.
     """
 
     def __init__(self, path: Path) -> None:
+        path.touch(mode=0o600)  # its journals get the mode of the file itself
+        path.chmod(0o600)
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._database.execute("pragma journal_mode = wal")
         self._database.execute("pragma synchronous = normal")  # a kill of this process loses nothing

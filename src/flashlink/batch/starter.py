@@ -6,6 +6,7 @@ with a record folder as its argument, which holds
 
 - ``job.json``: what to run, written before the spawn;
 - ``run.json``: who runs it (`Identity`). Made by a link, so of two starters for one job only one gets it and goes on;
+- ``cancel.json``: the grace of the cancel, where it is not the job's own;
 - ``exit.json``: how it ended, by rename.
 
 SIGTERM to the starter cancels the job: SIGTERM to the script, SIGKILL after the grace, then to whatever is left of it.
@@ -18,7 +19,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -144,7 +145,7 @@ def _spawn(script: str, uid: str) -> int:
     return os.posix_spawnp("bash", ["bash", script], environment, setpgroup=0, setsigmask=[], setsigdef=caught)
 
 
-def _supervise(pid: int, walltime: float, grace: float) -> Exit:
+def _supervise(pid: int, walltime: float, grace: Callable[[], float]) -> Exit:
     cause, due = "", time.monotonic() + (walltime or float("inf"))
     while True:
         came = _wait_for_signal(due - time.monotonic())
@@ -158,12 +159,20 @@ def _supervise(pid: int, walltime: float, grace: float) -> Exit:
         elif not cause and (late or came not in (0, signal.SIGCHLD)):
             cause = "walltime" if late else "cancelled"
             os.killpg(pid, signal.SIGTERM)
-            due = time.monotonic() + grace + MARGIN_SECONDS
+            due = time.monotonic() + grace() + MARGIN_SECONDS
 
 
 def _wait_for_signal(seconds: float) -> int:
     came = signal.sigtimedwait(_SIGNALS, min(max(seconds, 0.0), 86400.0))
     return came.si_signo if came else 0
+
+
+def _grace(record: Path, own: float) -> float:
+    """Seconds between SIGTERM and SIGKILL: the job's `own`, unless the cancel gave another."""
+    try:
+        return float(json.loads((record / "cancel.json").read_text("utf-8"))["grace"])
+    except FileNotFoundError:
+        return own
 
 
 def _exit(code: int, cause: str) -> Exit:
@@ -181,7 +190,7 @@ def main(record: Path) -> None:
     if not _claim(record):
         return
     os.chdir(job["folder"])
-    ended = _supervise(_spawn(job["script"], job["uid"]), job["walltime"], job["grace"])
+    ended = _supervise(_spawn(job["script"], job["uid"]), job["walltime"], lambda: _grace(record, job["grace"]))
     kill_remains(job["uid"], session=os.getpid())
     write(record / "exit.json", asdict(ended))
 

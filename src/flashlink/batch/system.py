@@ -30,7 +30,7 @@ class JobSpec:
         disk: Bytes of scratch; 0 leaves it to the system's default.
         gpus: Whole devices.
         walltime: Seconds after which the system may end the job; 0 leaves it to the system's default.
-        grace: Seconds between SIGTERM and SIGKILL when the job is cancelled.
+        grace: Seconds between SIGTERM and SIGKILL when the job is cancelled, unless the cancel says otherwise.
         options: Further words of the system's own language, already checked against what the site allows.
     """
 
@@ -104,8 +104,13 @@ class BatchSystem(Protocol):
     def find(self, uids: Sequence[str]) -> dict[str, str]:
         """Job ids of those uids that the system knows: how a plugin finds jobs whose ids it has lost."""
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
-        """End jobs: SIGTERM, the job's grace, SIGKILL. Returns at once; unknown or ended jobs are no error."""
+    def cancel(self, job_ids: Sequence[str], grace: int | None = None) -> None:
+        """End jobs: SIGTERM, the grace, SIGKILL. Returns at once; unknown or ended jobs are no error.
+
+        Args:
+            job_ids: The jobs.
+            grace: Seconds; None means each job's own. A system that fixes the grace at submission keeps to that.
+        """
 
     def forget(self, job_ids: Sequence[str]) -> None:
         """Drop what the system itself keeps about ended jobs, if anything."""

@@ -140,6 +140,15 @@ class BatchContract:
         assert (job.folder / "bye").exists()
         assert status.exit_code != 0
 
+    def test_cancel_with_a_grace_of_its_own(self, system: BatchSystem, tmp_path: Path) -> None:
+        """The grace of the cancel stands over the job's: a script that does not listen is killed sooner."""
+        job = self.job(tmp_path, "trap '' TERM; touch up; while :; do sleep 0.1; done", grace=600)
+        (job_id,) = self.submit(system, job)
+        self.wait_for(job.folder / "up")
+        system.cancel([job_id], grace=0)
+        (status,) = self.wait(system, [job_id])
+        assert status.exit_code != 0
+
     def test_cancel_of_a_waiting_or_ended_job(self, system: BatchSystem, tmp_path: Path) -> None:
         """A job cancelled right after its submission ends; cancelling again changes nothing."""
         (job_id,) = self.submit(system, self.job(tmp_path, "sleep 60"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -36,8 +36,8 @@ PATIENCE = 5.0
 T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
-_decode_pod = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_pods = msgspec.json.Decoder(list[dict[str, Any]]).decode
+_decode_pod = msgspec.json.Decoder(wire.KnownPod).decode
+_decode_pods = msgspec.json.Decoder(list[wire.KnownPod]).decode
 _decode_logs = msgspec.json.Decoder(wire.LogRequest).decode
 
 
@@ -72,18 +72,18 @@ class Routes:
 
     async def delete(self, request: Request) -> Response:
         """Note that a pod shall end."""
-        raw = _decoded(_decode_pod, await _body(request), "a Kubernetes pod")
-        record = await run_in_threadpool(self._pods.delete, raw)
+        pod = _decoded(_decode_pod, await _body(request), "a Kubernetes pod")
+        record = await run_in_threadpool(self._pods.delete, pod)
         return PlainTextResponse("deleted\n" if record is None else "will be deleted\n")
 
     async def status(self, request: Request) -> Response:
         """Status of the pods in the list, from memory; of an empty list, the site's totals."""
-        raws = _decoded(_decode_pods, await _body(request), "a list of Kubernetes pods")
-        if not raws:
+        pods = _decoded(_decode_pods, await _body(request), "a list of Kubernetes pods")
+        if not pods:
             return _json(self._ping())
-        if len(raws) > 100:
-            return _json(await run_in_threadpool(self._pods.status, raws))
-        return _json(self._pods.status(raws))
+        if len(pods) > 100:
+            return _json(await run_in_threadpool(self._pods.status, pods))
+        return _json(self._pods.status(pods))
 
     def _ping(self) -> wire.Ping:
         totals = self._reconciler.capacity

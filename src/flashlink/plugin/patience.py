@@ -55,9 +55,9 @@ class PatientBatch:
         """See `BatchSystem.find`."""
         return self._ask("find", lambda: self._batch.find(uids))
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
+    def cancel(self, job_ids: Sequence[str], grace: int | None = None) -> None:
         """See `BatchSystem.cancel`."""
-        self._ask("cancel", lambda: self._batch.cancel(job_ids))
+        self._ask("cancel", lambda: self._batch.cancel(job_ids, grace))
 
     def forget(self, job_ids: Sequence[str]) -> None:
         """See `BatchSystem.forget`."""

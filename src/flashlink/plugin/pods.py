@@ -22,7 +22,7 @@ from flashlink.plugin.record import Record
 from flashlink.plugin.states import known_states
 from flashlink.plugin.submission import decide
 from flashlink.pods import wire
-from flashlink.pods.parse import container_names, parse_create, parse_identity
+from flashlink.pods.parse import Identity, container_images, parse_create, parse_identity
 from flashlink.pods.pod import Pod
 from flashlink.pods.status import ContainerState, Outline, Phase, pod_status
 from flashlink.site.config import Site
@@ -95,12 +95,13 @@ class Pods:
         known = self._known(pod)
         if known is not None:
             return known
-        decide(pod, self.site, self.folder(pod.uid))
+        job = decide(pod, self.site, self.folder(pod.uid))
         with self._lock:
             known = self._known(pod)
             if known is not None:
                 return known
-            record = Record(_outline(pod), time.time(), pod.restart_policy)
+            images = {step.name: step.image for step in (*job.init_steps, *job.steps)}
+            record = Record(_outline(pod), time.time(), pod.restart_policy, images=images)
             self._books.intend(record, body)
             self._records[record.uid] = record
             answer = self._answers[record.uid] = Future()
@@ -134,70 +135,67 @@ class Pods:
             self._books.drop(uid)
             self._records.pop(uid, None)
 
-    def delete(self, raw: Mapping[str, Any]) -> Record | None:
+    def delete(self, pod: wire.KnownPod) -> Record | None:
         """Write down that a pod shall end; a pod that nobody knows is looked for at the batch system all the same.
-
-        Args:
-            raw: The Kubernetes pod.
 
         Returns:
             Its record, or None if it was deleted before.
 
         Raises:
-            RequestError: `raw` is no pod.
+            RequestError: Its uid is none.
         """
-        uid, name, namespace, jid = parse_identity(raw)
+        identity = parse_identity(pod)
+        uid, grace = identity.uid, pod.metadata.deletionGracePeriodSeconds
         with self._lock:
             if uid in self._tombstones:
                 return None
             now = time.time()
-            record = self._records.get(uid) or self._stranger(raw, uid, name, namespace, jid)
+            record = self._records.get(uid) or self._stranger(pod, identity)
             if record.deleted is None:
-                record = replace(record, deleted=now)
+                record = replace(record, deleted=now, grace=None if grace is None else max(grace, 0))
                 self._books.put([record])
                 self._records[uid] = record
         self.wake()
         return record
 
-    def status(self, raws: Sequence[Mapping[str, Any]]) -> list[wire.PodStatus]:
+    def status(self, pods: Sequence[wire.KnownPod]) -> list[wire.PodStatus]:
         """Status of pods, from memory; a pod that only the batch system may know is adopted.
 
-        Args:
-            raws: Kubernetes pods.
-
         Raises:
-            RequestError: One of them is no pod.
+            RequestError: The uid of one, or the name of a container, is none.
         """
-        return [self._status(raw) for raw in raws]
+        return [self._status(pod) for pod in pods]
 
-    def _status(self, raw: Mapping[str, Any]) -> wire.PodStatus:
-        uid, name, namespace, jid = parse_identity(raw)
+    def _status(self, pod: wire.KnownPod) -> wire.PodStatus:
+        identity = parse_identity(pod)
+        uid, jid = identity.uid, identity.jid
         record = self._records.get(uid)
         if record is None and self._ours(jid) and uid not in self._tombstones:
-            record = self._adopt(raw, uid, name, namespace, jid)
+            record = self._adopt(pod, identity)
+        init_images, images = container_images(pod)
+        outline = _asked(identity, init_images, images, record.pod.not_offloaded if record else frozenset())
+        images.update(init_images)
         if record is None:
-            outline = _asked(raw, uid, name, namespace, frozenset())
-            return pod_status(outline, jid, _deleted(outline) if uid in self._tombstones else {})
-        outline = _asked(raw, uid, name, namespace, record.pod.not_offloaded)
-        return pod_status(outline, self.jid(record), known_states(record))
+            return pod_status(outline, jid, _deleted(outline) if uid in self._tombstones else {}, images)
+        return pod_status(outline, self.jid(record), known_states(record), images, record.images)
 
     def _ours(self, jid: str) -> bool:
         return jid.startswith((f"{self._system}:", f"{self._system}/"))
 
-    def _adopt(self, raw: Mapping[str, Any], uid: str, name: str, namespace: str, jid: str) -> Record:
+    def _adopt(self, pod: wire.KnownPod, identity: Identity) -> Record:
         # Not in the books yet, as a status never waits for a disk: until the job is found, the kubelet keeps its id.
-        record = self._records.setdefault(uid, self._stranger(raw, uid, name, namespace, jid))
-        log.info("adopted", pod=uid, job=jid)
+        record = self._records.setdefault(identity.uid, self._stranger(pod, identity))
+        log.info("adopted", pod=identity.uid, job=identity.jid)
         self.wake()
         return record
 
-    def _stranger(self, raw: Mapping[str, Any], uid: str, name: str, namespace: str, jid: str) -> Record:
+    def _stranger(self, pod: wire.KnownPod, identity: Identity) -> Record:
         """A pod that these books do not know: its job has to be looked for."""
-        hint = jid if jid.startswith(f"{self._system}:") else ""
-        outline = _asked(raw, uid, name, namespace, frozenset())
-        policy = (raw.get("spec") or {}).get("restartPolicy") or "Always"
+        hint = identity.jid if identity.jid.startswith(f"{self._system}:") else ""
+        outline = _asked(identity, *container_images(pod), frozenset())
+        policy = (pod.spec and pod.spec.restartPolicy) or "Always"
         problem = "looking for its job at the batch system"
-        return Record(outline, time.time(), str(policy), tried=True, hint=hint, problem=problem)
+        return Record(outline, time.time(), policy, tried=True, hint=hint, problem=problem)
 
     def change(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """Set fields of records, in memory and in the books at once; pods that are gone are passed over.
@@ -244,7 +242,9 @@ def _outline(pod: Pod) -> Outline:
     )
 
 
-def _asked(raw: Mapping[str, Any], uid: str, name: str, namespace: str, not_offloaded: frozenset[str]) -> Outline:
+def _asked(
+    identity: Identity, init_containers: Iterable[str], containers: Iterable[str], not_offloaded: frozenset[str]
+) -> Outline:
     """The pod as the virtual kubelet sees it: with the containers that run in the cluster."""
-    init_containers, containers = container_names(raw)
-    return Outline(uid, name, namespace, init_containers, containers, not_offloaded)
+    uid, name, namespace, _ = identity
+    return Outline(uid, name, namespace, tuple(init_containers), tuple(containers), not_offloaded)

@@ -290,9 +290,22 @@ class Reconciler:
         due = [record for record in running if now >= self._cancelled.get(record.uid, 0.0)]
         if not due:
             return
+        by_grace: dict[int | None, list[Record]] = {}
+        for record in due:
+            by_grace.setdefault(record.grace, []).append(record)
         with suppress(SiteError):
-            self._batch.cancel([record.job_id for record in due])
-            self._cancelled.update((record.uid, now + CANCEL_AGAIN) for record in due)
+            for grace, records in by_grace.items():
+                self._tell_grace(records)
+                self._batch.cancel([record.job_id for record in records], grace)
+                self._cancelled.update((record.uid, now + CANCEL_AGAIN) for record in records)
+
+    def _tell_grace(self, records: Sequence[Record]) -> None:
+        """The job script, where it shares a file system with us, ends its containers by the grace of the delete."""
+        for record in records:
+            folder = self._pods.folder(record.uid)
+            if record.grace is not None and folder.is_dir():
+                with suppress(OSError):  # a full disk, say: the pod's own grace is kept then
+                    submission.write_grace(folder, record.grace)
 
     def _remove_folder(self, uid: str) -> bool:
         try:

@@ -25,8 +25,10 @@ class Record:
         ended_at: When the batch system was first seen to call the job ended or lost.
         states: Last known state of each container.
         problem: Why it does not go on at the moment, in words for the user; "" if all is well.
+        images: Container to what the container runtime makes of its image; unknown of an adopted pod.
         final: All is over and was read for the last time: no sweep looks at it again.
         deleted: When the delete came, or None.
+        grace: Seconds between SIGTERM and SIGKILL that the delete asked for; None for the pod's own.
     """
 
     pod: Outline
@@ -41,6 +43,8 @@ class Record:
     problem: str = ""
     final: bool = False
     deleted: float | None = None
+    grace: int | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def uid(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import signal
 from collections.abc import Callable
@@ -59,6 +60,7 @@ def serve(site: Site, ready: Callable[[str], None]) -> None:
         RequestError: The address is none.
     """
     site = resolve(site)
+    os.umask(0o077)  # whatever the plugin writes is for its own account
     _raise_open_files()
     state = state_folder(site)
     with Books(state) as books, Door(listen.parse(site.listen)) as door:

@@ -72,6 +72,17 @@ def specification(decided: JobPlan, script: Path) -> JobSpec:
     )
 
 
+def write_grace(folder: Path, grace: int) -> None:
+    """Tell the job in a pod's folder how many seconds its containers get between SIGTERM and SIGKILL.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    draft = folder / "grace.new"
+    draft.write_text(f"{grace}\n", "ascii")
+    draft.replace(folder / "grace")
+
+
 def remove(folder: Path) -> None:
     """Remove a pod's folder; nothing there is fine.
 

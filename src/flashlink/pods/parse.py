@@ -5,7 +5,7 @@ Everything in a request is hostile. What becomes of each field is decided in `fl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,10 +16,7 @@ from flashlink.pods.expand import expand, references
 from flashlink.pods.pod import Container, Mount, Pod, Resources
 from flashlink.pods.value import Value
 from flashlink.pods.volumes import Contents, volume
-from flashlink.pods.wire import CreateRequest
-
-#: interLink keeps the job id of the create answer in this annotation.
-JOB_ID = "JobID"
+from flashlink.pods.wire import CreateRequest, KnownPod, PodContainer, PodSpec
 
 #: Containers named here run in the cluster; interLink leaves them out of a create, not of a status.
 NOT_OFFLOADED = "interlink.eu/disable-offload-containers"
@@ -41,11 +38,11 @@ class Identity(NamedTuple):
     jid: str
 
 
-class ContainerNames(NamedTuple):
-    """The names of all containers of a pod's spec, offloaded or not, in order."""
+class ContainerImages(NamedTuple):
+    """All containers of a pod's spec, offloaded or not, in order: name to image as in the manifest."""
 
-    init: tuple[str, ...]
-    main: tuple[str, ...]
+    init: dict[str, str]
+    main: dict[str, str]
 
 
 def parse_create(body: bytes) -> Pod:
@@ -115,35 +112,35 @@ def parse_pod(request: CreateRequest) -> Pod:
     )
 
 
-def parse_identity(pod: Mapping[str, Any]) -> Identity:
+def parse_identity(pod: KnownPod) -> Identity:
     """Which pod a status or a delete body means; its spec may be one that a create would refuse.
 
     Raises:
         RequestError: The uid, which names a folder, is missing or unsafe.
     """
-    metadata = Value(pod)["metadata"]
-    annotations = metadata["annotations"].raw
-    jid = annotations.get(JOB_ID) if isinstance(annotations, Mapping) else None
-    name, namespace = metadata["name"].raw, metadata["namespace"].raw
+    metadata = pod.metadata
     return Identity(
-        uid=names.uid(metadata["uid"]),
-        name=name if isinstance(name, str) else "",
-        namespace=namespace if isinstance(namespace, str) else "",
-        jid=jid if isinstance(jid, str) else "",
+        uid=names.uid(Value(metadata.uid, "metadata.uid")),
+        name=metadata.name or "",
+        namespace=metadata.namespace or "",
+        jid=(metadata.annotations.JobID if metadata.annotations else None) or "",
     )
 
 
-def container_names(pod: Mapping[str, Any]) -> ContainerNames:
-    """The names of the containers in a status body, each of which the answer must have.
+def container_images(pod: KnownPod) -> ContainerImages:
+    """The containers in a status body, each of which the answer must have.
 
     Raises:
-        RequestError: The containers are not lists of objects with names.
+        RequestError: One has no name that a container can have.
     """
-    spec = Value(pod)["spec"]
-    return ContainerNames(
-        init=tuple(names.label(container["name"]) for container in spec["initContainers"].each()),
-        main=tuple(names.label(container["name"]) for container in spec["containers"].each()),
+    spec = pod.spec or PodSpec()
+    return ContainerImages(
+        init=_images(spec.initContainers, "spec.initContainers"), main=_images(spec.containers, "spec.containers")
     )
+
+
+def _images(containers: Sequence[PodContainer] | None, place: str) -> dict[str, str]:
+    return {names.label(Value(each.name, f"{place}: name")): each.image or "" for each in containers or ()}
 
 
 def _listed(annotations: Mapping[str, str], key: str) -> tuple[str, ...]:

@@ -59,6 +59,8 @@ class ContainerState:
 #: Of a container that nobody has said anything about yet.
 UNKNOWN = ContainerState(Phase.WAITING, "ContainerCreating", "the job has not been submitted yet")
 
+_NOTHING: Mapping[str, str] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Outline:
@@ -81,22 +83,34 @@ class Outline:
     not_offloaded: frozenset[str] = frozenset()
 
 
-def pod_status(pod: Outline, jid: str, states: Mapping[str, ContainerState]) -> wire.PodStatus:
+def pod_status(
+    pod: Outline,
+    jid: str,
+    states: Mapping[str, ContainerState],
+    images: Mapping[str, str] = _NOTHING,
+    image_ids: Mapping[str, str] = _NOTHING,
+) -> wire.PodStatus:
     """Compose the answer for one pod.
 
     Args:
         pod: Which containers must have an entry.
         jid: interLink's ``PodJID``.
         states: State of each offloaded container that is known; the others wait.
+        images: Container to image as in the manifest.
+        image_ids: Container to what the container runtime makes of the image, where that is known.
     """
+
+    def entry(name: str) -> wire.ContainerStatus:
+        return _entry(name, told[name], images.get(name, ""), image_ids.get(name, ""))
+
     told = complete(pod, states)
     return wire.PodStatus(
         name=pod.name,
         UID=pod.uid,
         namespace=pod.namespace,
         JID=jid,
-        containers=[_entry(name, told[name]) for name in pod.containers],
-        initContainers=[_entry(name, told[name]) for name in pod.init_containers],
+        containers=[entry(name) for name in pod.containers],
+        initContainers=[entry(name) for name in pod.init_containers],
     )
 
 
@@ -150,7 +164,7 @@ def _stand_in(names: Sequence[str], told: dict[str, ContainerState], *, ended: b
         told.setdefault(name, phase)
 
 
-def _entry(name: str, state: ContainerState) -> wire.ContainerStatus:
+def _entry(name: str, state: ContainerState, image: str, image_id: str) -> wire.ContainerStatus:
     if state.phase is Phase.WAITING:
         shown = wire.State(waiting=wire.Waiting(state.reason or "ContainerCreating", state.message))
     elif state.phase is Phase.RUNNING:
@@ -160,7 +174,7 @@ def _entry(name: str, state: ContainerState) -> wire.ContainerStatus:
         times = timestamp(state.started), timestamp(state.ended)
         shown = wire.State(terminated=wire.Terminated(state.exit_code, reason, state.message, *times))
     ready = state.phase is Phase.RUNNING
-    return wire.ContainerStatus(name=name, state=shown, ready=ready, restartCount=state.restarts)
+    return wire.ContainerStatus(name, shown, ready, state.restarts, image, image_id)
 
 
 def timestamp(seconds: float | None) -> str | None:

@@ -20,6 +20,47 @@ class CreateRequest(msgspec.Struct, forbid_unknown_fields=False):
     jobScript: str | None = None  # noqa: N815
 
 
+class PodAnnotations(msgspec.Struct, gc=False):
+    """Of a pod's annotations the one that interLink adds: the `PodJID` of the create answer."""
+
+    JobID: str | None = None
+
+
+class PodMetadata(msgspec.Struct, gc=False):
+    """Who a pod is; Kubernetes sets the grace when the pod is deleted."""
+
+    uid: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    annotations: PodAnnotations | None = None
+    deletionGracePeriodSeconds: int | None = None  # noqa: N815
+
+
+class PodContainer(msgspec.Struct, gc=False):
+    """A container of a pod's spec."""
+
+    name: str | None = None
+    image: str | None = None
+
+
+class PodSpec(msgspec.Struct, gc=False):
+    """What of a pod's spec its status needs."""
+
+    containers: list[PodContainer] | None = None
+    initContainers: list[PodContainer] | None = None  # noqa: N815
+    restartPolicy: str | None = None  # noqa: N815
+
+
+class KnownPod(msgspec.Struct, gc=False):
+    """A Kubernetes pod in the body of a status or a delete: of all that is sent, what is read.
+
+    They come by the thousand and with whole specs, so the decoder skips the rest.
+    """
+
+    metadata: PodMetadata
+    spec: PodSpec | None = None
+
+
 class CreateAnswer(msgspec.Struct):
     """Answer of ``POST /create``: interLink keeps `PodJID` in the pod's annotation ``JobID``."""
 

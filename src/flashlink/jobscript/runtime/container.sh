@@ -107,9 +107,17 @@ stop_container() {
   killer=$!
 }
 
+# Seconds between SIGTERM and SIGKILL: the pod's, unless the plugin has left those of a delete.
+grace() {
+  local seconds=''
+  read -r seconds 2>/dev/null <"$pod_folder/grace"
+  [[ $seconds =~ ^[0-9]{1,10}$ ]] || seconds=$pod_grace
+  printf '%s' "$seconds"
+}
+
 # PID
 kill_later() {
-  sleep "$pod_grace"
+  sleep "$(grace)"
   if [[ $pod_runtime != host ]]; then
     # Apptainer's own process must not die before the container: it would leave the daemons of its FUSE mounts behind.
     kill_children "$1"
