@@ -60,12 +60,11 @@ def test_a_ledger_is_read_on_from_where_it_ended(tmp_path: Path) -> None:
 
 def test_without_a_terminal_progress_is_a_line_now_and_then() -> None:
     progress, out = Progress(), io.StringIO()
-    display = Display(Console(file=out, width=40), progress)
-    display.update(news=progress.take([PLAN, entry("generate", "a", "running")]))
-    for _ in range(5):
-        display.update(news=True)
-    display.update(news=False, last=True)
-    display.close()
+    with Display(Console(file=out, width=40), progress) as display:
+        display.update(news=progress.take([PLAN, entry("generate", "a", "running")]))
+        for _ in range(5):
+            display.update(news=True)
+        display.update(news=False, last=True)
     first, last = out.getvalue().splitlines()
     assert "generate 0/2 done, 1 running, 0 waiting" in first
     assert last == first
@@ -73,9 +72,8 @@ def test_without_a_terminal_progress_is_a_line_now_and_then() -> None:
 
 def test_on_a_terminal_progress_is_a_table() -> None:
     progress, out = Progress(), io.StringIO()
-    display = Display(Console(file=out, force_terminal=True, width=100), progress)
-    display.update(news=progress.take([PLAN, entry("generate", "a", "running")]))
-    display.close()
+    with Display(Console(file=out, force_terminal=True, width=100), progress) as display:
+        display.update(news=progress.take([PLAN, entry("generate", "a", "running")]))
     assert "generate" in out.getvalue()
     assert "waiting" in out.getvalue()
 
@@ -150,7 +148,7 @@ def test_a_long_path_gives_a_short_private_socket(tmp_path: Path, monkeypatch: p
 
 def test_a_plugin_that_does_not_answer_is_told_at_once() -> None:
     with pytest.raises(SiteError, match="no interLink plugin answers"):
-        RemoteSite("http://127.0.0.1:9")
+        RemoteSite("http://127.0.0.1:9", "")
 
 
 def test_options_stand_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:

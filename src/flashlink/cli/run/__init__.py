@@ -1,7 +1,8 @@
 """``flashlink run``: the main job, from an embedded site to the report.
 
 - `processes`: children that cannot outlive the run;
-- `embedded`: the site: an embedded plugin, or one that runs elsewhere;
+- `choice`: what ``--site`` means;
+- `embedded`: the plugin of a run: embedded, or one that runs elsewhere;
 - `workflow`: Snakemake on ``workflow/``;
 - `progress`: what the user sees meanwhile;
 - `interruption`: Ctrl-C;
@@ -59,6 +60,6 @@ def command(events: int | None, cores: int, site: str, output: Path, seed: int |
 
     asked = {"events": events, "seed": seed}
     chosen = configuration(config, {key: value for key, value in asked.items() if value is not None})
-    status = run(Production(output.absolute(), cores, chosen), site)
+    status = run(Production(output.resolve(), cores, chosen), site)
     if status:
         raise SystemExit(status)

@@ -13,18 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-import yaml
-
 from flashlink.cli.run.processes import end, last_lines, start
 from flashlink.client.interlink import InterLink
 from flashlink.errors import FlashlinkError, SiteError
-from flashlink.site.config import Batch, Containers, Images, Site, Volumes
-from flashlink.site.load import load
-from flashlink.site.runtime import host_mode_notice, resolve
-
-#: The image that pods of the main job name; a site says what stands behind it.
-IMAGE = "flashlink"
 
 _READY_SECONDS = 30.0
 _RESTARTS = 5
@@ -34,10 +25,17 @@ Say = Callable[[str], None]
 
 
 class RunSite(Protocol):
-    """Where the pods of a run go."""
+    """Where the pods of a run go.
+
+    Attributes:
+        name: The site's name, as the report shows it.
+        endpoint: Of its plugin.
+        advice: What to say when the site takes no pod of the run; "" where that cannot be told.
+    """
 
     name: str
     endpoint: str
+    advice: str
 
     def keep_alive(self) -> None:
         """Start the plugin again if it has died, with a word about it."""
@@ -50,11 +48,20 @@ class RunSite(Protocol):
 
 
 class RemoteSite:
-    """A plugin that runs already, wherever."""
+    """A plugin that runs already, wherever.
 
-    def __init__(self, endpoint: str) -> None:
+    Args:
+        endpoint: Where it answers.
+        advice: See `RunSite`.
+
+    Raises:
+        FlashlinkError: It does not answer, or this is no endpoint.
+    """
+
+    def __init__(self, endpoint: str, advice: str) -> None:
         self.name = "remote"
         self.endpoint = endpoint
+        self.advice = advice
         with InterLink(endpoint, patience=10) as plugin:
             plugin.ping()
 
@@ -75,16 +82,19 @@ class EmbeddedSite:
     Args:
         file: The site's file for ``flashlink plugin``.
         name: The site's name.
-        folder: For socket, state, work and log of the plugin; 0700.
+        folder: For socket, state and log of the plugin; 0700.
+        work: Where it keeps the folders of its pods.
         say: Shows a line to the user.
     """
 
-    def __init__(self, file: Path, name: str, folder: Path, say: Say) -> None:
+    advice = ""
+
+    def __init__(self, file: Path, name: str, folder: Path, work: Path, say: Say) -> None:
         self.name = name
         self._socket = socket_path(folder)
         self.endpoint = f"unix:{self._socket}"
         self._log = folder / "plugin.log"
-        self._work = folder / "state" / "work"
+        self._work = work
         self._say = say
         self._restarts = 0
         listen = ["--listen", self.endpoint, "--state", str(folder / "state"), "--config", str(file)]
@@ -139,61 +149,6 @@ class EmbeddedSite:
                 return process
         end(process, grace=1)
         raise SiteError(f"the embedded plugin did not answer in {_READY_SECONDS:g} s; see {self._log}")
-
-
-def local_site(checkout: Path, output: Path, cores: int, say: Say) -> Site:
-    """The embedded local site: this machine, Apptainer if it has it, only the folders that the run needs.
-
-    Args:
-        checkout: Folder of the workflow and of flashlink itself.
-        output: Folder of the results.
-        cores: How many cores jobs may fill.
-        say: Shows a line to the user.
-    """
-    site = Site(
-        batch=Batch(cpus=cores),
-        containers=Containers(path=[str(Path(sys.executable).parent)]),
-        volumes=Volumes(host_paths=sorted({str(checkout), str(output)})),
-    )
-    site = resolve(site)
-    if notice := host_mode_notice(site):
-        say(notice[0].upper() + notice[1:] + ".")
-        return site
-    image = built_image(checkout, say)
-    return msgspec.structs.replace(site, images=Images(folders=[str(image.parent)], aliases={IMAGE: str(image)}))
-
-
-def built_image(checkout: Path, say: Say) -> Path:
-    """The SIF file in which pods run, built by ``deploy/images/build`` unless it stands already.
-
-    Raises:
-        SiteError: It cannot be built.
-    """
-    say("Pods run in containers; their image is looked up, or built (this takes minutes, once).")
-    script = checkout / "deploy" / "images" / "build"
-    built = subprocess.run([str(script)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
-    lines = built.stdout.split("\n")
-    path = Path(next((line for line in reversed(lines) if line), ""))
-    if built.returncode != 0 or not path.is_file():
-        raise SiteError(f"{script} built no image (exit code {built.returncode}); its messages stand above")
-    return path
-
-
-def open_site(choice: str, folder: Path, checkout: Path, output: Path, cores: int, say: Say) -> RunSite:
-    """The site that ``--site`` names: ``local``, a site's file, or the endpoint of a running plugin.
-
-    Raises:
-        FlashlinkError: The file is wrong, or the plugin does not answer or start.
-    """
-    if choice.startswith(("http://", "https://", "unix:")):
-        return RemoteSite(choice)
-    if choice != "local":
-        file = Path(choice).absolute()
-        return EmbeddedSite(file, load(file).name, folder, say)
-    site = local_site(checkout, output, cores, say)
-    file = folder / "site.yaml"
-    file.write_text(yaml.safe_dump(msgspec.to_builtins(site), sort_keys=False))
-    return EmbeddedSite(file, site.name, folder, say)
 
 
 def socket_path(folder: Path) -> Path:

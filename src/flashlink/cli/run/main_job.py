@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from flashlink.cli.run.embedded import RunSite, open_site
+from flashlink.cli.run.choice import choose, embed
+from flashlink.cli.run.embedded import RemoteSite, RunSite
 from flashlink.cli.run.interruption import Interruption
 from flashlink.cli.run.processes import last_lines
 from flashlink.cli.run.progress import Display, LedgerReader, Progress
@@ -44,26 +45,25 @@ def run(production: Production, site: str) -> int:
         FlashlinkError: It cannot start, or a step failed.
     """
     console = Console(soft_wrap=True, highlight=False)
+    progress = Progress()
+    display = Display(console, progress)
+    chosen = choose(site, checkout(), production.output, production.cores, display.say)
     with Interruption() as interruption, _only_run(production):
         ledger, log = production.folder / "ledger.jsonl", production.folder / "snakemake.log"
         ledger.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
-        progress = Progress()
-        display = Display(console, progress)
-        try:
-            opened = open_site(site, production.folder, checkout(), production.output, production.cores, display.say)
+        with display:
+            opened = chosen if isinstance(chosen, RemoteSite) else embed(chosen, production.folder, display.say)
             try:
                 snakemake = start_snakemake(production, opened, ledger, log)
                 _attend(snakemake, opened, interruption, LedgerReader(ledger), progress, display)
             finally:
                 _clean_up(production, opened, display)
-        finally:
-            display.close()
         if interruption.count:
             console.print("Interrupted. Nothing runs on; the next run goes on from here.")
             return interruption.exit_status
         if snakemake.returncode != 0:
-            raise _failure(progress.failures, log, console)
+            raise _failure(progress.failures, log, opened.advice, console)
         _conclude(production.output, console)
     return 0
 
@@ -135,22 +135,24 @@ def _lock(descriptor: int, output: Path) -> None:
         ) from None
 
 
-def _failure(failures: list[Entry], log: Path, console: Console) -> FlashlinkError:
+def _failure(failures: list[Entry], log: Path, advice: str, console: Console) -> FlashlinkError:
     """Show what is known of a failure, and give the line that sums it up."""
     if not failures:
         for line in last_lines(log, _TAIL):
             console.print(f"  {line}", markup=False)
         return FlashlinkError(f"the workflow failed before any pod did; all of Snakemake's messages: {log}")
     first = failures[0]
+    words = " ".join(f"{name}={value}" for name, value in first.wildcards.items())
+    step = f"step {first.rule} ({words})" if words else f"step {first.rule}"
     if first.log:
         console.print(f"Last lines of pod {first.pod}:", markup=False)
         for line in last_lines(Path(first.log), _TAIL):
             console.print(f"  {line}", markup=False)
-    words = " ".join(f"{name}={value}" for name, value in first.wildcards.items())
-    step = f"step {first.rule} ({words})" if words else f"step {first.rule}"
-    return FlashlinkError(
-        f"{step} failed in pod {first.pod} at site {first.site}: {first.reason}; its log: {first.log or log}"
-    )
+        return FlashlinkError(
+            f"{step} failed in pod {first.pod} at site {first.site}: {first.reason}; its log: {first.log}"
+        )
+    hint = f"; {advice}" if advice else ""
+    return FlashlinkError(f"{step} failed at site {first.site}: {first.reason}{hint}; more in {log}")
 
 
 def _conclude(output: Path, console: Console) -> None:

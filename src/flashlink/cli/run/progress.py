@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -16,6 +18,9 @@ from snakemake_executor_plugin_interlink.ledger import Entry, Plan, read
 
 #: Without a terminal, at most one line in so many seconds.
 _LINE_SECONDS = 3.0
+
+#: The states that the table counts; failed ones only where there are some.
+_STATES = ("waiting", "running", "failed", "done")
 
 
 @dataclass(slots=True)
@@ -72,17 +77,28 @@ class Progress:
         ]
         return f"{done}/{total} pods done" + "".join(f"; {words}" for words in busy)
 
-    def table(self) -> Table:
-        """A row for each step."""
-        table = Table("step", box=None)
-        for title in ("waiting", "running", "done", "of"):
-            table.add_column(title, justify="right")
-        table.add_column()
+    def table(self, seconds: float, width: int) -> Table:
+        """A row for each step, and one for all.
+
+        Args:
+            seconds: Since the start.
+            width: Columns of the terminal.
+        """
+        shown = [state for state in _STATES if state != "failed" or self.failures]
+        bar = min(30, width - 21 - 9 * (len(shown) + 1))
+        table = Table(box=None, show_footer=True, header_style="bold", footer_style="bold")
+        table.add_column("step", footer="all")
+        for state in shown:
+            table.add_column(state, str(sum(step.count(state) for step in self.steps.values()) or ""), justify="right")
+        table.add_column("of", str(sum(step.total for step in self.steps.values())), justify="right")
+        if bar > 0:
+            table.add_column(footer=f"{int(seconds) // 60}:{int(seconds) % 60:02d}")
         for name, step in self.steps.items():
-            counts = [step.count(state) for state in ("waiting", "running", "done")]
             style = "green" if step.complete else "red" if step.count("failed") else "" if step.states else "dim"
-            bar = ProgressBar(total=max(step.total, 1), completed=counts[2], width=30)
-            table.add_row(name, *(str(count or "") for count in counts), str(step.total), bar, style=style)
+            cells: list[RenderableType] = [name, *(str(step.count(state) or "") for state in shown), str(step.total)]
+            if bar > 0:
+                cells.append(ProgressBar(total=max(step.total, 1), completed=step.count("done"), width=bar))
+            table.add_row(*cells, style=style)
         return table
 
 
@@ -118,27 +134,32 @@ class Display:
         self._printed = 0.0
         self._pending = False
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
         if self._live:
             self._live.start()
+        return self
 
-    def say(self, line: str) -> None:
-        """Show a line above, or between, the progress."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def update(self, *, news: bool, last: bool = False) -> None:
-        """Show the progress if there is news, or it is the last time."""
-        self._pending |= news
-        if self._live:
-            if self._pending or last:
-                self._live.update(self._progress.table(), refresh=True)
-                self._pending = False
-            return
-        now = time.monotonic()
-        if self._pending and (last or now - self._printed > _LINE_SECONDS):
-            self.say(f"{now - self._start:4.0f} s  {self._progress.line()}")
-            self._printed, self._pending = now, False
-
-    def close(self) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Leave the last state of the table on the terminal."""
         if self._live:
             self._live.stop()
+
+    def say(self, line: str) -> None:
+        """Show a line above, or between, the progress."""
+        # Where nobody looks at a terminal a line stays whole.
+        self._console.print(line, markup=False, highlight=False, soft_wrap=not self._live)
+
+    def update(self, *, news: bool, last: bool = False) -> None:
+        """Show the progress: the table with its clock always, a line if there is news and it is time for one."""
+        self._pending |= news
+        now = time.monotonic()
+        if self._live:
+            if self._progress.steps:
+                self._live.update(self._progress.table(now - self._start, self._console.width), refresh=True)
+        elif self._pending and (last or now - self._printed > _LINE_SECONDS):
+            self.say(f"{now - self._start:4.0f} s  {self._progress.line()}")
+            self._printed, self._pending = now, False

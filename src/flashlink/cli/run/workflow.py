@@ -17,7 +17,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from flashlink import __file__ as flashlink_file
-from flashlink.cli.run.embedded import IMAGE, RunSite
+from flashlink.cli.run.choice import IMAGE
+from flashlink.cli.run.embedded import RunSite
 from flashlink.cli.run.processes import start
 from flashlink.errors import FlashlinkError, RequestError, wrong
 from snakemake_executor_plugin_interlink.deletion import Deletions
