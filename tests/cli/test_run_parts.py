@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from flashlink.cli.run.embedded import RemoteSite, socket_path
+from flashlink.cli.run.failure import explained
 from flashlink.cli.run.interruption import Interruption
 from flashlink.cli.run.processes import end, last_lines, start
 from flashlink.cli.run.progress import Display, LedgerReader, Progress
@@ -178,3 +179,45 @@ def test_a_wrong_configuration_is_told_in_one_line(
         configuration(Path("my.yaml"), options)
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
+
+
+POD_LOG = """Building DAG of jobs...
+Execute 1 jobs...
+{words}RuleException:
+CalledProcessError in file "results.smk", line 71:
+Command 'flashlink report' returned non-zero exit status 1.
+Shutting down, this might take some time.
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "why", "shown"),
+    [
+        ("flashlink: a.parquet: not whole; remove it\n", "a.parquet: not whole; remove it", ""),
+        ("some\nKilled\n", "exit code 1", "Last lines of pod report-1:\n  some\n  Killed\n"),
+        ("", "exit code 1", None),
+    ],
+)
+def test_a_failed_step_is_told_in_its_own_words(tmp_path: Path, words: str, why: str, shown: str | None) -> None:
+    log = tmp_path / "pod.log"
+    log.write_text(POD_LOG.format(words=words))
+    failed = Entry(0.0, "report", {"chunk": "0001"}, "report-1", "local", "failed", "exit code 1", str(log))
+    out = io.StringIO()
+    error = explained([failed], tmp_path / "snakemake.log", "grant it", Console(file=out, width=80))
+    assert str(error) == f"step report (chunk=0001) failed at site local: {why}; its log: {log}"
+    assert out.getvalue() == shown if shown is not None else "non-zero exit status" in out.getvalue()
+
+
+def test_a_pod_that_was_refused_is_told_with_advice(tmp_path: Path) -> None:
+    failed = Entry(0.0, "report", {}, "report-1", "far", "failed", "hostPath /x is not granted")
+    error = explained([failed], tmp_path / "log", "grant it", Console(file=io.StringIO()))
+    line = "step report failed at site far: hostPath /x is not granted; grant it; more in "
+    assert str(error).startswith(line)
+
+
+def test_a_workflow_that_fails_before_any_pod_shows_what_snakemake_said(tmp_path: Path) -> None:
+    log, out = tmp_path / "log", io.StringIO()
+    log.write_text("WorkflowError:\nno such rule\n")
+    error = explained([], log, "", Console(file=out))
+    assert str(error).startswith("the workflow failed before any pod did")
+    assert "no such rule" in out.getvalue()

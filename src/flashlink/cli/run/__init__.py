@@ -6,6 +6,7 @@
 - `workflow`: Snakemake on ``workflow/``;
 - `progress`: what the user sees meanwhile;
 - `interruption`: Ctrl-C;
+- `failure`: why it failed;
 - `main_job`: the run itself.
 
 Everything heavy is imported when the command is called.

@@ -16,19 +16,16 @@ from rich.console import Console
 
 from flashlink.cli.run.choice import choose, embed
 from flashlink.cli.run.embedded import RemoteSite, RunSite
+from flashlink.cli.run.failure import explained
 from flashlink.cli.run.interruption import Interruption
-from flashlink.cli.run.processes import last_lines
 from flashlink.cli.run.progress import Display, LedgerReader, Progress
 from flashlink.cli.run.workflow import Production, checkout, delete_pods, start_snakemake, stop_snakemake
 from flashlink.errors import FlashlinkError, RequestError
-from snakemake_executor_plugin_interlink.ledger import Entry
 
 _TICK_SECONDS = 0.2
 
 #: Cancelled pods get 10 s to end by themselves before they are killed.
 _DRAIN_SECONDS = 30.0
-
-_TAIL = 20
 
 
 def run(production: Production, site: str) -> int:
@@ -63,7 +60,7 @@ def run(production: Production, site: str) -> int:
             console.print("Interrupted. Nothing runs on; the next run goes on from here.")
             return interruption.exit_status
         if snakemake.returncode != 0:
-            raise _failure(progress.failures, log, opened.advice, console)
+            raise explained(progress.failures, log, opened.advice, console)
         _conclude(production.output, console)
     return 0
 
@@ -133,26 +130,6 @@ def _lock(descriptor: int, output: Path) -> None:
         raise RequestError(
             f"--output {output}: another 'flashlink run' is at work there; wait for it, or take another folder"
         ) from None
-
-
-def _failure(failures: list[Entry], log: Path, advice: str, console: Console) -> FlashlinkError:
-    """Show what is known of a failure, and give the line that sums it up."""
-    if not failures:
-        for line in last_lines(log, _TAIL):
-            console.print(f"  {line}", markup=False)
-        return FlashlinkError(f"the workflow failed before any pod did; all of Snakemake's messages: {log}")
-    first = failures[0]
-    words = " ".join(f"{name}={value}" for name, value in first.wildcards.items())
-    step = f"step {first.rule} ({words})" if words else f"step {first.rule}"
-    if first.log:
-        console.print(f"Last lines of pod {first.pod}:", markup=False)
-        for line in last_lines(Path(first.log), _TAIL):
-            console.print(f"  {line}", markup=False)
-        return FlashlinkError(
-            f"{step} failed in pod {first.pod} at site {first.site}: {first.reason}; its log: {first.log}"
-        )
-    hint = f"; {advice}" if advice else ""
-    return FlashlinkError(f"{step} failed at site {first.site}: {first.reason}{hint}; more in {log}")
 
 
 def _conclude(output: Path, console: Console) -> None:
