@@ -38,6 +38,15 @@ class TestLocal(BatchContract):
             time.sleep(0.05)
         system.close()
 
+    def test_what_a_killed_script_left_has_time_to_clean_up(self, system: LocalBatch, tmp_path: Path) -> None:
+        keeper = "(while kill -0 $$; do sleep 0.05; done; touch cleaned) 2>/dev/null &"
+        job = self.job(tmp_path, f"{keeper} echo $$ >pid.part; mv pid.part pid; sleep 60; true")
+        (job_id,) = self.submit(system, job)
+        self.wait_for(job.folder / "pid")
+        os.kill(int((job.folder / "pid").read_text()), signal.SIGKILL)
+        self.wait(system, [job_id])
+        assert (job.folder / "cleaned").exists()
+
     @pytest.mark.slow
     def test_no_more_runs_than_there_are_cores(self, tmp_path: Path) -> None:
         system = open_system(tmp_path / "state", cpus=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,53 @@ def test_one_failed_container_fails_the_pod_and_each_has_its_own_code(kubelet, p
     assert kubelet.until(one, "Succeeded", "Failed") == "Failed"
     codes = {name: state["terminated"]["exitCode"] for name, state in kubelet.states(one).items()}
     assert codes == {"a": 0, "b": 5, "c": 0}
+
+
+def test_user_learns_why_a_container_could_not_start(kubelet, pod):
+    one = pod()
+    one["spec"]["containers"][0]["command"] = ["no-such-program"]
+    kubelet.create(one)
+    assert kubelet.until(one, "Succeeded", "Failed") == "Failed"
+    ended = kubelet.states(one)["main"]["terminated"]
+    assert ended["exitCode"] == 127
+    assert ended["message"] == "could not be started: there is no program 'no-such-program' on this machine"
+
+
+def test_pod_over_the_size_limit_of_a_volume_is_evicted(kubelet, plugin, pod):
+    one = pod("head -c 3000000 /dev/zero >../../volumes/x/big; sleep 60")
+    one["spec"]["volumes"] = [{"name": "x", "emptyDir": {"sizeLimit": "1Mi"}}]
+    one["spec"]["containers"][0]["volumeMounts"] = [
+        {"name": "x", "mountPath": str(plugin.pod_folder(one) / "volumes/x")}
+    ]
+    kubelet.create(one)
+    assert kubelet.until(one, "Succeeded", "Failed") == "Failed"
+    ended = kubelet.states(one)["main"]["terminated"]
+    assert ended["exitCode"] in (137, 143)
+    assert ended["message"] == 'Usage of EmptyDir volume "x" exceeds the limit "1Mi"'
+
+
+def test_pod_whose_job_was_killed_leaves_no_memory_taken(kubelet, plugin, pod):
+    one = pod("sleep 60")
+    one["spec"]["volumes"] = [{"name": "x", "emptyDir": {"medium": "Memory"}}]
+    one["spec"]["containers"][0]["volumeMounts"] = [
+        {"name": "x", "mountPath": str(plugin.pod_folder(one) / "volumes/x")}
+    ]
+    kubelet.create(one)
+    kubelet.until(one, "Running")
+    memory = Path("/dev/shm", f"flashlink-{one['metadata']['uid']}")
+    assert memory.is_dir()
+    os.kill(int((plugin.pod_folder(one) / "journal").read_text().split("pid=")[1].split()[0]), signal.SIGKILL)
+    assert kubelet.until(one, "Succeeded", "Failed") == "Failed"
+    assert not memory.exists()
+
+
+def test_status_names_the_image_of_each_container(kubelet, pod):
+    one = pod("true", init=["true"])
+    one["spec"]["containers"][0]["image"] = "example.org/flash:1.2"
+    kubelet.create(one)
+    (status,) = kubelet.ask([one])
+    assert status["containers"][0]["image"] == "example.org/flash:1.2"
+    assert status["initContainers"][0]["image"] == "any"
 
 
 def test_unknown_pod_waits_and_does_not_succeed(kubelet, pod):

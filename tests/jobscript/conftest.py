@@ -46,6 +46,9 @@ class Job:
     def log(self, container: str, instance: int = 0) -> bytes:
         return (self.folder / "logs" / f"{container}.{instance}.log").read_bytes()
 
+    def reason(self, container: str, instance: int = 0) -> str:
+        return (self.folder / "logs" / f"{container}.{instance}.reason").read_text()
+
     @property
     def complaints(self) -> str:
         return (self.folder / "job.log").read_text()

@@ -67,7 +67,7 @@ def exits(job: Any, *names: str) -> list[int]:
 
 @pytest.mark.parametrize(
     "path",
-    ["/flashlink-none", "/flashlink-none/a/b", "/etc/flashlink-none", "/usr/share/none/deep", "/tmp/none/x", "/mnt"],
+    ["/flashlink-none", "/flashlink-none/a/b", "/etc/flashlink-none", "/usr/share/none/deep", "/mnt"],
 )
 def test_a_volume_is_where_the_pod_wants_it_and_the_machine_is_unchanged(run: Start, path: str) -> None:
     there = Path(path).exists()
@@ -76,6 +76,29 @@ def test_a_volume_is_where_the_pod_wants_it_and_the_machine_is_unchanged(run: St
     assert exits(job, "main") == [0], job.complaints + job.log("main").decode()
     assert job.log("main").startswith(b"value\ndeep")
     assert Path(path).exists() is there
+
+
+@pytest.mark.parametrize(("folder", "path"), [("/tmp", "flashlink-none"), ("/var/tmp", "flashlink-none/x")])
+def test_a_mount_that_would_swallow_what_is_written_beside_it_is_refused(run: Start, folder: str, path: str) -> None:
+    job = run(shell("main", "true", Mount("e", f"{folder}/{path}")), volumes=[EmptyDir("e")])
+    assert exits(job, "main") == [128]
+    lost = f"cannot mount at {folder}/{path}: what the container writes beside it, in {folder}, would be lost"
+    assert job.reason("main").startswith(lost)
+    assert job.reason("main").count("\n") == 1
+    assert not Path(folder, path).exists()
+
+
+def test_files_written_beside_a_mount_in_a_host_path_are_kept(run: Start, shared: Path) -> None:
+    data = shared / "data"
+    data.mkdir()
+    data.chmod(0o777)
+    volumes = [HostPath("d", str(data)), Files("c", (File("key", b"value\n"),))]
+    mounts = (Mount("d", str(data)), Mount("c", f"{data}/conf"))
+    job = run(shell("main", f"cat {data}/conf/key; echo out >{data}/beside", *mounts), volumes=volumes, grants=data)
+    assert exits(job, "main") == [0], job.complaints
+    assert job.log("main") == b"value\n"
+    assert (data / "beside").read_text() == "out\n"
+    assert list((data / "conf").iterdir()) == []  # as in Kubernetes, the mount point stays
 
 
 def test_the_rest_of_the_machine_is_still_there(run: Start) -> None:

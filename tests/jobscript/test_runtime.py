@@ -85,6 +85,13 @@ def test_a_program_that_is_not_there(start: Start) -> None:
     assert [(event.exit, event.cause) for event in job.ended("main")] == [(127, "runtime")]
     assert job.log("main") == b""
     assert "there is no program 'no-such-program'" in job.complaints
+    assert job.reason("main") == "there is no program 'no-such-program' on this machine\n"
+
+
+def test_no_reason_is_left_where_a_container_ended_by_itself(start: Start) -> None:
+    job = start(shell("main", "exit 3"))
+    job.wait()
+    assert not list((job.folder / "logs").glob("*.reason"))
 
 
 def test_a_working_directory_that_is_not_there(start: Start) -> None:
@@ -296,6 +303,48 @@ def test_a_folder_that_cannot_be_prepared_fails_every_container(start: Start) ->
         (128, "runtime"),
     ]
     assert "cannot prepare" in job.complaints
+    assert "cannot prepare" in job.reason("other")
+
+
+def memory_folder(job: Any) -> Path:
+    return Path("/dev/shm", f"flashlink-{job.pod.uid}")
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_pod_that_fills_an_empty_dir_over_its_limit_is_ended(start: Start, in_memory: bool) -> None:
+    fill = "trap '' TERM; head -c 3000000 /dev/zero >$(echo ../../volumes/x)/big; while :; do sleep 0.1; done"
+    volume = EmptyDir("x", in_memory=in_memory, size_limit=2 * 2**20)
+    job = start(shell("main", fill), shell("other", "sleep 60"), volumes={"x": volume}, grace=60)
+    assert job.wait() != 0
+    assert {event.cause for name in ("main", "other") for event in job.ended(name)} == {"evicted"}
+    assert job.reason("main") == job.reason("other") == 'Usage of EmptyDir volume "x" exceeds the limit "2Mi"\n'
+    assert not (job.folder / "volumes").exists()
+    assert not memory_folder(job).exists()
+
+
+def test_a_pod_that_keeps_within_its_limits_is_left_alone(start: Start) -> None:
+    volume = EmptyDir("x", size_limit=2 * 2**20)
+    job = start(shell("main", "head -c 1000000 /dev/zero >../../volumes/x/fits; sleep 2.5"), volumes={"x": volume})
+    assert job.wait() == 0
+
+
+def test_an_empty_dir_in_memory_is_private_and_goes_with_the_pod(start: Start) -> None:
+    look = "echo hello >../../volumes/x/word; stat -fL -c %T ../../volumes/x; sleep 0.5"
+    job = start(shell("main", look), volumes={"x": EmptyDir("x", in_memory=True), "y": EmptyDir("y", in_memory=True)})
+    job.wait_for(lambda: (memory_folder(job) / "x" / "word").exists())
+    assert memory_folder(job).stat().st_mode & 0o777 == 0o700
+    assert job.wait() == 0
+    assert job.log("main") == b"tmpfs\n"
+    assert not memory_folder(job).exists()
+
+
+def test_an_empty_dir_in_memory_does_not_outlive_a_killed_script(start: Start) -> None:
+    job = start(shell("main", "echo up; sleep 60"), volumes={"x": EmptyDir("x", in_memory=True)})
+    job.wait_for(lambda: (job.folder / "logs" / "main.0.log").exists() and job.log("main") == b"up\n")
+    assert memory_folder(job).exists()
+    job.process.kill()
+    job.wait()
+    job.wait_for(lambda: not memory_folder(job).exists(), 5)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from flashlink.plugin.patience import PatientBatch
 from flashlink.plugin.pods import Pods
 from flashlink.plugin.reconcile import Reconciler
 from flashlink.pods import wire
-from flashlink.site.config import Containers, Site
+from flashlink.site.config import Containers, Images, Site
 
 DOWN = SiteError("the scheduler does not answer", transient=True)
 
@@ -149,6 +149,16 @@ def test_all_that_waits_goes_in_one_submission(house):
     house.rounds()
     assert house.batch.calls.count("submit") == 1
     assert len(house.batch.specs) == 50
+
+
+def test_status_names_the_image_and_what_runs_in_its_place(house):
+    images = Images(aliases={"any": "/images/any.sif"})
+    house.pods.site = Site(containers=Containers(runtime="apptainer", executable="apptainer"), images=images)
+    raw = pod()
+    house.pods.create(body(raw))
+    house.restart()
+    (entry,) = house.pods.status([known(raw)])[0].containers
+    assert (entry.image, entry.imageID) == ("any", "/images/any.sif")
 
 
 def test_one_question_a_sweep_whatever_the_number_of_pods(house):

@@ -130,6 +130,33 @@ def test_containers_of_the_cluster_are_not_ours():
     assert set(container_states(dataclasses.replace(record(), pod=pod), [], over=False)) == {"init", "main"}
 
 
+@pytest.mark.parametrize(
+    ("cause", "reason", "kind", "message"),
+    [
+        ("runtime", "there is no program 'x'", "ContainerCannotRun", "could not be started: there is no program 'x'"),
+        (
+            "runtime",
+            "",
+            "ContainerCannotRun",
+            "the container could not be started or supervised; the job's log tells more",
+        ),
+        ("evicted", 'Usage of EmptyDir volume "x"', "Evicted", 'Usage of EmptyDir volume "x"'),
+        ("evicted", "", "Evicted", "ended because an emptyDir exceeded its sizeLimit"),
+    ],
+)
+def test_the_reason_that_the_job_left_is_told(cause, reason, kind, message):
+    events = [JobStarted(1, "node", 1), Started(2, "main", 0), Ended(3, "main", 0, 127, cause, reason)]
+    state = container_states(record(), events, over=False)["main"]
+    assert (state.phase, state.reason, state.message) == (Phase.TERMINATED, kind, message)
+
+
+def test_container_that_cannot_start_and_is_tried_again_tells_why():
+    events = [JobStarted(1, "node", 1), Started(2, "main", 0), Ended(3, "main", 0, 127, "runtime", "no such program")]
+    state = container_states(record(policy="OnFailure"), events, over=False)["main"]
+    assert (state.phase, state.reason) == (Phase.WAITING, "CrashLoopBackOff")
+    assert "could not be started: no such program" in state.message
+
+
 words = st.sampled_from(["job-started", "pulling", "started", "ended", "skipped", "job-ended", "nonsense"])
 lines = st.builds(
     lambda word, name, instance, code, cause: (
@@ -140,7 +167,7 @@ lines = st.builds(
     st.integers(0, 3),
     st.integers(0, 255),
     st.sampled_from(
-        ["exited", "signal", "deadline", "cancelled", "oom", "not-started", "runtime", "init-failed", "new"]
+        ["exited", "signal", "deadline", "cancelled", "oom", "not-started", "runtime", "evicted", "init-failed", "new"]
     ),
 )
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashlink.errors import RequestError
-from flashlink.pods.quantity import cores, count, size
+from flashlink.pods.quantity import cores, count, shown, size
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,18 @@ def test_milli_cores_and_decimals_agree(amount: Decimal) -> None:
 @given(st.integers(0, 2**20), st.sampled_from(["Ki", "Mi", "Gi", "Ti"]))
 def test_binary_suffixes_are_powers_of_1024(number: int, suffix: str) -> None:
     assert size(f"{number}{suffix}", "m") == number * 1024 ** (["Ki", "Mi", "Gi", "Ti"].index(suffix) + 1)
+
+
+@pytest.mark.parametrize(
+    ("bytes_", "text"), [(0, "0"), (1, "1"), (1000, "1000"), (1536 * 1024, "1536Ki"), (2**40, "1Ti")]
+)
+def test_sizes_are_shown_as_kubernetes_does(bytes_: int, text: str) -> None:
+    assert shown(bytes_) == text
+
+
+@given(st.integers(0, 2**62))
+def test_a_size_that_is_shown_reads_as_it_was(number: int) -> None:
+    assert size(shown(number), "m") == number
 
 
 @given(st.text(max_size=20))

@@ -26,6 +26,10 @@ from pathlib import Path
 
 #: Between the end of the pod's grace, when a script kills its containers, and our SIGKILL to the script.
 MARGIN_SECONDS = 10.0
+
+#: What a script leaves in the background may take so long to clean up when the script itself was killed.
+CLEANUP_SECONDS = 3.0
+
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 
@@ -87,7 +91,7 @@ def write(path: Path, content: Mapping[str, object]) -> None:
 
 def kill_remains(uid: str, session: int = 0) -> None:
     """Kill all processes that carry the mark ``FLASHLINK_POD=<uid>`` or are of a session; not the caller."""
-    mark = b"FLASHLINK_POD=" + os.fsencode(uid)
+    mark = _mark(uid)
     for _ in range(10):  # they may fork while we look
         found = [pid for pid in _processes() if _belongs(pid, mark, session)]
         if not found:
@@ -96,6 +100,17 @@ def kill_remains(uid: str, session: int = 0) -> None:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
+
+
+def _wait_for_remains(uid: str) -> None:
+    """Give what outlived a killed script a moment to notice and to clean up."""
+    due = time.monotonic() + CLEANUP_SECONDS
+    while time.monotonic() < due and any(_belongs(pid, _mark(uid), os.getpid()) for pid in _processes()):
+        time.sleep(0.05)
+
+
+def _mark(uid: str) -> bytes:
+    return b"FLASHLINK_POD=" + os.fsencode(uid)
 
 
 def _processes() -> Iterator[int]:
@@ -191,6 +206,8 @@ def main(record: Path) -> None:
         return
     os.chdir(job["folder"])
     ended = _supervise(_spawn(job["script"], job["uid"]), job["walltime"], lambda: _grace(record, job["grace"]))
+    if ended.signal:
+        _wait_for_remains(job["uid"])
     kill_remains(job["uid"], session=os.getpid())
     write(record / "exit.json", asdict(ended))
 

@@ -44,7 +44,8 @@ class Ended:
 
     Attributes:
         exit: 0 to 255; 128+signal for a signal.
-        cause: "exited", "signal", "deadline", "cancelled", "oom", "not-started" or "runtime".
+        cause: "exited", "signal", "deadline", "cancelled", "evicted", "oom", "not-started" or "runtime".
+        reason: Why, in words, where the job left them beside the journal; not part of its line.
     """
 
     time: float
@@ -52,6 +53,7 @@ class Ended:
     instance: int
     exit: int
     cause: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

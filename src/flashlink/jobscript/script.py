@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from flashlink.jobscript.plan import JobPlan, Step
 from flashlink.jobscript.quote import quote
+from flashlink.pods import quantity
 from flashlink.pods.pod import Files
 
 _RUNTIME = ("pod.sh", "container.sh", "volumes.sh", "journal.sh", "apptainer.sh", "host.sh", "namespace.sh")
@@ -58,7 +59,12 @@ def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
 
 
 def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:
-    calls = [_call("volume_scratch", volume.name) for volume in plan.scratch]
+    calls = []
+    for scratch in plan.scratch:
+        calls.append(_call("volume_memory" if scratch.in_memory else "volume_scratch", scratch.name))
+        if scratch.size_limit:
+            limit = str(scratch.size_limit), quantity.shown(scratch.size_limit)
+            calls.append(_call("volume_limit", scratch.name, *limit))
     for volume in plan.files:
         calls.append(_call("volume_files", volume.name))
         calls.extend(_files(volume, masked=masked and volume.secret))

@@ -129,9 +129,9 @@ def application(routes: Routes, metrics: Metrics) -> ASGIApp:
     """The ASGI application."""
     app = Starlette(
         routes=[
+            Route("/status", routes.status, methods=["GET", "POST"]),  # first, as they are tried in this order
             Route("/create", routes.create, methods=["POST"]),
             Route("/delete", routes.delete, methods=["POST"]),
-            Route("/status", routes.status, methods=["GET", "POST"]),
             Route("/getLogs", routes.logs, methods=["GET", "POST"]),
             Route("/healthz", routes.healthz),
             Route("/readyz", routes.readyz),

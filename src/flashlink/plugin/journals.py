@@ -1,10 +1,15 @@
-"""The journals of jobs, read again only when they have grown."""
+"""The journals of jobs, read again only when they have grown, with the reasons that lie beside them."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
-from flashlink.jobscript.journal import Event, parse
+from flashlink.jobscript.journal import Ended, Event, parse
+
+#: Causes of an end for which the job leaves a reason (docs/decisions/001), and how much of it is shown.
+EXPLAINED, LONGEST = {"runtime", "evicted"}, 500
 
 
 class Journals:
@@ -26,7 +31,8 @@ class Journals:
             version = (facts.st_size, facts.st_mtime_ns)
             known = self._known.get(uid)
             if known is None or known[0] != version:
-                known = self._known[uid] = (version, parse(path.read_bytes()))
+                events = [_explained(event, folder) for event in parse(path.read_bytes())]
+                known = self._known[uid] = (version, events)
         except OSError:
             return []
         return known[1]
@@ -34,3 +40,21 @@ class Journals:
     def forget(self, uid: str) -> None:
         """Let go of a journal that will not be read again."""
         self._known.pop(uid, None)
+
+
+def _explained(event: Event, folder: Path) -> Event:
+    if not isinstance(event, Ended) or event.cause not in EXPLAINED:
+        return event
+    return replace(event, reason=_reason(folder / "logs" / f"{event.container}.{event.instance}.reason"))
+
+
+def _reason(path: Path) -> str:
+    """One printable line, whatever a container may have put in the place of the file."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            text = file.read(4 * LONGEST).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    line = "".join(each if each.isprintable() else " " for each in " ".join(text.split()))
+    return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."

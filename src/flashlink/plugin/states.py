@@ -26,9 +26,10 @@ CAUSES = {
     "signal": ("Error", ""),
     "deadline": ("DeadlineExceeded", "stopped at the deadline (activeDeadlineSeconds or the site's wall time)"),
     "cancelled": ("Cancelled", "stopped because the pod was deleted or its job removed"),
+    "evicted": ("Evicted", "ended because an emptyDir exceeded its sizeLimit"),
     "oom": ("OOMKilled", "killed because it used more memory than it may"),
     "not-started": ("NotStarted", "not started: the job ended before"),
-    "runtime": ("RuntimeError", "the container could not be started or supervised; the job's log tells more"),
+    "runtime": ("ContainerCannotRun", "the container could not be started or supervised; the job's log tells more"),
 }
 
 #: What a pod's containers wait for, by the state of its job.
@@ -79,12 +80,17 @@ def _ended(event: Ended, before: ContainerState | None, record: Record) -> Conta
     code = event.exit
     if _starts_again(record, event):
         phase, reason = Phase.WAITING, "CrashLoopBackOff"
-        message = f"ended with exit code {code}; starts again after a pause"
+        ended = f"could not be started: {event.reason}" if event.reason else f"ended with exit code {code}"
+        message = f"{ended}; starts again after a pause"
     else:
         phase = Phase.TERMINATED
         reason, message = CAUSES.get(event.cause, ("Error", event.cause))
         if event.cause == "signal" and code > 128:
             message = f"ended by signal {code - 128}"
+        elif event.cause == "runtime" and event.reason:
+            message = f"could not be started: {event.reason}"
+        elif event.cause == "evicted":
+            message = event.reason or message
         elif event.cause in ("cancelled", "deadline"):
             # However well it took SIGTERM, it was stopped before its time, so it has not succeeded.
             code = code or TERMINATED_EARLY

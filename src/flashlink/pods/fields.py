@@ -183,7 +183,10 @@ _TOKEN = _honoured("as interLink sends it; only a cluster can issue a token")
 
 #: Fields of each kind of volume, and of each source of a projected volume.
 VOLUME_SOURCE: Mapping[str, Mapping[str, Rule]] = {
-    "emptyDir": {"medium": _honoured("'' or 'Memory'"), "sizeLimit": _honoured()},
+    "emptyDir": {
+        "medium": _honoured("'' or 'Memory', which lies in the worker's /dev/shm"),
+        "sizeLimit": _honoured("the pod ends when it is exceeded, as when Kubernetes evicts it"),
+    },
     "configMap": {"name": _honoured(), **_ITEMS},
     "secret": {"secretName": _honoured(), "name": _honoured("in projected volumes"), **_ITEMS},
     "projected": {"sources": _honoured(), "defaultMode": _honoured()},

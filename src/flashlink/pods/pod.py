@@ -90,7 +90,12 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class EmptyDir:
-    """A scratch folder that all containers of the pod share and that ends with it."""
+    """A scratch folder that all containers of the pod share and that ends with it.
+
+    Attributes:
+        in_memory: It lies in the worker's memory.
+        size_limit: Bytes; the pod is ended when it holds more. 0 for none.
+    """
 
     name: str
     in_memory: bool = False

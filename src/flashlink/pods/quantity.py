@@ -47,6 +47,16 @@ def count(value: str | float | None, place: str) -> int:
     return int(number)
 
 
+def shown(size: int) -> str:
+    """A size in bytes as Kubernetes writes it: with the largest binary suffix that leaves it whole.
+
+    >>> shown(1536 * 1024), shown(1000)
+    ('1536Ki', '1000')
+    """
+    suffix = next((each for each in reversed(_BINARY) if size and size % 2 ** _BINARY[each] == 0), "")
+    return f"{size >> _BINARY.get(suffix, 0)}{suffix}"
+
+
 def _number(value: str | float | None, place: str, expected: str) -> Decimal:
     if value is None:
         return Decimal(0)

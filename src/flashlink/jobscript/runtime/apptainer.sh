@@ -11,11 +11,21 @@ fetch_image() {
   [[ ! -e $file ]] || return 0
   journal pulling "$name"
   mkdir -p -- "$pod_folder/tmp/images"
-  "$pod_executable" --silent pull --force "$file.part" "$image" </dev/null >&2 9<&- &
+  "$pod_executable" --silent pull --force "$file.part" "$image" </dev/null >"$file.said" 2>&1 9<&- &
   fetching=$!
   await "$fetching"
   fetching=''
+  cat -- "$file.said" >&2
   ((code != 0)) || mv -- "$file.part" "$file"
+}
+
+# FILE: the last lines of what Apptainer said when it could not fetch FILE, as one.
+fetch_failure() {
+  local line said=''
+  while read -r line; do
+    said+="${said:+; }$line"
+  done < <(tail -n 3 -- "$1.said" 2>/dev/null)
+  printf '%s' "${said:-Apptainer gave no reason}"
 }
 
 # IMAGE: where its file goes.
@@ -31,7 +41,7 @@ start_apptainer() {
   local -a options=(--cleanenv --contain --no-eval --pid --workdir "$scratch" --pwd "${workdir:-/}")
   if [[ $image == *://* ]]; then
     image=$(fetched_image "$image")
-    [[ -e $image ]] || refuse 'its image could not be fetched; see the lines above'
+    [[ -e $image ]] || refuse "its image could not be fetched: $(fetch_failure "$image")"
   fi
   [[ -e $image ]] || refuse "its image $image does not exist on this machine"
   case $gpu in

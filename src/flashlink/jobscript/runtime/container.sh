@@ -47,6 +47,7 @@ supervise() {
   longest=$((delay * 30))
   trap 'stop_container cancelled' TERM
   trap 'stop_container deadline' USR1
+  trap 'stop_container evicted' USR2
   trap - EXIT INT HUP
   set -m
   while :; do
@@ -79,8 +80,11 @@ end_instance() {
     cause=runtime
   fi
   cause=${stop:-$cause}
-  if [[ $cause == deadline && $code == 0 ]]; then
-    code=143 # a pod that met its deadline has failed, however well it took SIGTERM
+  if [[ ($cause == deadline || $cause == evicted) && $code == 0 ]]; then
+    code=143 # such a pod has failed, however well it took SIGTERM
+  fi
+  if [[ $cause == evicted ]]; then
+    give_reason "$pod_folder/logs/$name.$instance.log" "$(<"$pod_folder/tmp/evicted")"
   fi
   journal ended "$name" "instance=$instance" "exit=$code" "cause=$cause"
   if [[ ${killer:-} ]]; then
@@ -107,9 +111,13 @@ stop_container() {
   killer=$!
 }
 
-# Seconds between SIGTERM and SIGKILL: the pod's, unless the plugin has left those of a delete.
+# Seconds between SIGTERM and SIGKILL: the pod's, unless the plugin has left those of a delete; none when it is evicted.
 grace() {
   local seconds=''
+  if [[ $stop == evicted ]]; then
+    printf 0
+    return
+  fi
   read -r seconds 2>/dev/null <"$pod_folder/grace"
   [[ $seconds =~ ^[0-9]{1,10}$ ]] || seconds=$pod_grace
   printf '%s' "$seconds"
@@ -148,6 +156,7 @@ pause() {
 
 # INDEX LOG: become the container. Standard error is the job's until the last moment: what we say is not in the log.
 launch() {
+  container_log=$2
   exec </dev/null >>"$2" 9<&- || refuse "cannot write the log $2"
   declare_container "$1"
   umask 022
@@ -159,12 +168,16 @@ launch() {
   start_apptainer
 }
 
-# MESSAGE [STATUS]: the container cannot start; said in the job's own log, never in the container's.
+# MESSAGE [STATUS]: the container cannot start; said in the job's own log and to the plugin, never in the container's log.
 refuse() {
   printf 'flashlink: container %s: %s\n' "$name" "$1" >&2
+  give_reason "$container_log" "$1"
   : >"$pod_folder/tmp/$name.failed"
   exit "${2:-128}"
 }
+
+# LOG MESSAGE: leave beside a container's log why flashlink ended it, for the plugin; before the journal tells the end.
+give_reason() { printf '%s\n' "${2:0:1000}" >"${1%.log}.reason"; }
 
 # Every source of a mount is what it must be, and no link has led it out of what the pod was granted.
 check_sources() {

@@ -17,7 +17,7 @@ unshare_mounts() {
   local -a identity=()
   ((EUID == 0)) || identity=(--user --map-root-user)
   exec unshare --mount --propagation private ${identity[@]+"${identity[@]}"} -- \
-    "$BASH" "$pod_script" --in-namespace "$1"
+    "$BASH" "$pod_script" --in-namespace "$1" "$container_log"
   refuse 'cannot make a mount namespace'
 }
 

@@ -4,9 +4,10 @@
 
 underlays=() # device numbers of the tmpfs that are ours
 
-# INDEX: inside the namespace: mount, then become the process.
+# INDEX LOG: inside the namespace: mount, then become the process.
 enter_namespace() {
   local position
+  container_log=$2
   declare_container "$1"
   umask 022
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
@@ -87,6 +88,10 @@ make_target() {
   real=$(realpath -e -- "$parent")
   # In a folder that is ours, an underlay or a volume of the pod, the mount point can simply be made.
   if ! is_ours "$real"; then
+    if is_writable "$real"; then
+      refuse "cannot mount at $2: what the container writes beside it, in $real, would be lost; mount at a path that exists \
+or in a folder that only the system writes, such as /mnt/${2##*/}"
+    fi
     stage=$pod_folder/tmp/$name.underlay.$RANDOM$RANDOM
     shadow "$real" "$stage"
     mount --rbind -- "$stage" "$real" || refuse "cannot put an underlay on $real"
@@ -98,7 +103,19 @@ make_target() {
   fi || refuse "cannot make the mount point $2"
 }
 
-# FOLDER: true if an entry made in it is none of the machine's: it is on an underlay, or in a volume of the pod.
+# FOLDER: true if the process may write in it. Root may everywhere; it is asked whether anybody may.
+is_writable() {
+  local inside outside
+  read -r inside outside _ </proc/self/uid_map
+  if ((EUID == 0 && inside == outside)); then
+    ((8#$(stat -c %a -- "$1") & 2))
+  else
+    [[ -w $1 ]]
+  fi
+}
+
+# FOLDER: true if a mount point may be made in it: it is on an underlay, or in a volume that the pod may write. In a
+# host path an empty folder stays behind, as in Kubernetes.
 is_ours() {
   local device own position
   device=$(stat -c %d -- "$1")
@@ -106,7 +123,7 @@ is_ours() {
     [[ $device != "$own" ]] || return 0
   done
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
-    if [[ ${binds[position + 3]} == volume && "$1/" == "${binds[position + 1]%/}"/* ]]; then
+    if [[ ${binds[position + 2]} == rw && "$1/" == "${binds[position + 1]%/}"/* ]]; then
       return 0
     fi
   done

@@ -15,12 +15,13 @@ pod_options=()   # further options of the container runtime
 pod_path=''      # what host processes get as PATH
 
 supervisors=()
-stop=''        # why the pod is ended early: cancelled or deadline
+stop=''        # why the pod is ended early: cancelled, deadline or evicted
 interrupted='' # a trap has run while we waited
 
 # UID FOLDER RUNTIME EXECUTABLE RESTART_POLICY GRACE DEADLINE
 pod() {
   pod_uid=$1 pod_folder=$2 pod_runtime=$3 pod_executable=$4 pod_restart=$5 pod_grace=$6 pod_deadline=$7
+  pod_memory=/dev/shm/flashlink-$pod_uid
 }
 
 runtime_options() { pod_options=("$@"); }
@@ -43,19 +44,20 @@ container() {
   pod_functions+=("$2")
 }
 
-# [--in-namespace INDEX]: the second form is how `start_process` comes back inside a mount namespace.
+# [--in-namespace INDEX LOG]: the second form is how `start_process` comes back inside a mount namespace.
 run_pod() {
   pod_path=${pod_path:-$PATH}
   pod_script=$0
   [[ $pod_script == /* ]] || pod_script=$PWD/$pod_script
   if [[ ${1-} == --in-namespace ]]; then
-    enter_namespace "$2"
+    enter_namespace "$2" "$3"
   fi
   export FLASHLINK_POD=$pod_uid
   set -m # each background job is a process group of its own, and SIGINT is not ignored in it
   trap 'finish "$?"' EXIT
   trap 'stop_pod cancelled TERM' TERM INT HUP
   trap 'stop_pod deadline USR1' USR1
+  trap 'stop_pod evicted USR2' USR2
   exec 9<> <(:) # a pipe of our own, see `tick`
   prepare || abandon 'cannot prepare the folder of the pod'
   run_inits && run_containers
@@ -71,6 +73,11 @@ prepare() {
   watch_logs &
   watcher=$!
   disown "$watcher" # bash says nothing when we kill it
+  if ((${#volume_limits[@]})); then
+    watch_volumes &
+    sizer=$!
+    disown "$sizer"
+  fi
   if ((pod_deadline)); then
     alarm "$pod_deadline" &
     timer=$!
@@ -174,6 +181,7 @@ abandon() {
   printf 'flashlink: %s\n' "$1" >&2
   local name
   for name in "${pod_names[@]}"; do
+    give_reason "$pod_folder/logs/$name.0.log" "$1"
     journal ended "$name" instance=0 exit=128 cause=runtime
   done
   exit 128
@@ -182,7 +190,7 @@ abandon() {
 # STATUS: the last thing that happens, at every end.
 finish() {
   local code pid
-  trap '' TERM INT HUP USR1
+  trap '' TERM INT HUP USR1 USR2
   for pid in ${supervisors[@]+"${supervisors[@]}"}; do
     if [[ $pid ]]; then
       kill -TERM "$pid" 2>/dev/null
@@ -190,6 +198,7 @@ finish() {
     fi
   done
   kill_group "${timer:-}"
+  kill_group "${sizer:-}"
   kill_group "${watcher:-}"
   note_sizes
   kill_tagged
@@ -208,10 +217,10 @@ kill_group() {
 # Volumes and scratch, whatever modes the containers gave their folders.
 remove_scratch() {
   local place
-  for place in "$pod_folder/volumes" "$pod_folder/tmp"; do
+  for place in "$pod_folder/volumes" "$pod_folder/tmp" "$pod_memory"; do
     if [[ -e $place || -L $place ]]; then
       rm -rf -- "$place" 2>/dev/null && continue
-      chmod -R u+rwX -- "$place" 2>/dev/null
+      [[ -L $place ]] || chmod -R u+rwX -- "$place" 2>/dev/null
       rm -rf -- "$place"
     fi
   done
