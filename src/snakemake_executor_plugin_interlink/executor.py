@@ -94,10 +94,12 @@ class Executor(RemoteExecutor):
         """Take one job over; the polling thread sends its pod, or attaches to the pod that it has already."""
         info = SubmittedJobInfo(job)
         earlier = self._records.find(key_of(job))
+        name = str(job.resources.get("site") or self._settings.site_name)
         try:
-            site = self._sites[str(job.resources.get("site") or self._settings.site_name)]
+            site = self._sites[name]
             submission = Submission.plan(job, self._spec(job, site), site, earlier)
         except FlashlinkError as error:
+            self._ledger.note(Entry(time.time(), job.name, wildcards(job), "", name, "failed", str(error)))
             self.report_job_error(info, msg=str(error))
             return
         if earlier and earlier.uid != submission.record.uid:
@@ -261,8 +263,8 @@ class Executor(RemoteExecutor):
         if state != submission.noted:
             submission.noted = state
             record, job = submission.record, submission.job
-            name = job.name
-            self._ledger.note(Entry(time.time(), name, wildcards(job), record.name, record.site, state, reason, log))
+            pod, site = record.name, record.site
+            self._ledger.note(Entry(time.time(), job.name, wildcards(job), pod, site, state, reason, log))
 
 
 def _whole(value: object) -> int:

@@ -18,7 +18,7 @@ from flashlink.cli.run.failure import explained
 from flashlink.cli.run.interruption import Interruption
 from flashlink.cli.run.processes import end, last_lines, start
 from flashlink.cli.run.progress import Display, LedgerReader, Progress
-from flashlink.cli.run.workflow import configuration
+from flashlink.cli.run.workflow import check_sites, configuration
 from flashlink.errors import FlashlinkError, RequestError, SiteError
 from snakemake_executor_plugin_interlink.ledger import Entry, Ledger, Plan
 
@@ -163,7 +163,7 @@ def test_options_stand_over_the_file_and_the_file_over_the_defaults(tmp_path: Pa
     ("content", "options", "line"),
     [
         ("chunk: 0", {}, "my.yaml: chunk: 0 is less than the minimum of 1"),
-        ("evnts: 3", {}, "my.yaml: Additional properties are not allowed ('evnts' was unexpected)"),
+        ("evnts: 3", {}, "my.yaml: evnts: no such key; did you mean 'events'?"),
         ("sites: {smulate: x}", {}, "my.yaml: sites: 'smulate' is not one of ["),
         ("[]", {}, "my.yaml: [] is not a table of keys; see workflow/config.yaml"),
         ("a: [", {}, "my.yaml: cannot be read as YAML: "),
@@ -179,6 +179,12 @@ def test_a_wrong_configuration_is_told_in_one_line(
         configuration(Path("my.yaml"), options)
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
+
+
+def test_a_step_at_a_site_that_the_run_does_not_have() -> None:
+    check_sites({"sites": {"generate": "local"}}, "local")
+    with pytest.raises(RequestError, match="sites: simulate: 'mars' is not the site of this run, which is 'local'; "):
+        check_sites({"sites": {"generate": "local", "simulate": "mars"}}, "local")
 
 
 POD_LOG = """Building DAG of jobs...

@@ -68,6 +68,16 @@ def main(arguments: list[str] | None = None) -> int:
     except FlashlinkError as error:
         print(f"flashlink: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
         return 1
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] in {"flashlink", "None"}:
+            raise
+        advice = "install what this command needs: pip install 'flashlink[plugin,sim,workflow]'"
+        print(f"flashlink: the Python package {error.name!r} is missing; {advice}", file=sys.stderr)  # noqa: T201
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"flashlink: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
+        return 1
     except (click.Abort, KeyboardInterrupt):
         return 130
     return result if isinstance(result, int) else 0

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import click
 
+from flashlink.errors import wrong
+
 
 @click.command()
 @click.option(
@@ -43,8 +45,8 @@ import click
 )
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results"),
+    type=click.Path(file_okay=False),
+    default="results",
     show_default=True,
     help="Folder of the results; a second run does only what changed.",
 )
@@ -54,13 +56,16 @@ import click
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
     help="Further configuration of the workflow, YAML: see workflow/config.yaml.",
 )
-def command(events: int | None, cores: int, site: str, output: Path, seed: int | None, config: Path | None) -> None:
+def command(events: int | None, cores: int, site: str, output: str, seed: int | None, config: Path | None) -> None:
     """Run the main job: generate B+ -> J/psi K+ events, simulate them, analyse them, and report."""
     from flashlink.cli.run.main_job import run
     from flashlink.cli.run.workflow import Production, configuration
 
+    # A path of no characters is the current folder to Python, and a forgotten variable to whoever gives it.
+    if not output or not output.isprintable():
+        raise wrong("--output", output, "the path of a folder in printable characters", "leave it out for results/")
     asked = {"events": events, "seed": seed}
     chosen = configuration(config, {key: value for key, value in asked.items() if value is not None})
-    status = run(Production(output.resolve(), cores, chosen), site)
+    status = run(Production(Path(output).resolve(), cores, chosen), site)
     if status:
         raise SystemExit(status)

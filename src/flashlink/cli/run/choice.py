@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from flashlink.cli.run.embedded import EmbeddedSite, RemoteSite, Say
-from flashlink.errors import RequestError, SiteError
+from flashlink.errors import RequestError, SiteError, wrong
 from flashlink.site.config import Batch, Containers, Images, Site, Volumes
 from flashlink.site.load import load, work_folder
 from flashlink.site.runtime import host_mode_notice, resolve
@@ -41,6 +41,8 @@ def choose(choice: str, checkout: Path, output: Path, cores: int, say: Say) -> S
         return RemoteSite(choice, f"a site of this run has to grant {_words(shared)} in volumes.host_paths of its file")
     if choice == "local":
         return local_site(checkout, output, cores, say)
+    if not choice or "://" in choice:
+        raise wrong("--site", choice, "'local', the file of a site, http://HOST:PORT or unix:PATH")
     site = load(Path(choice))
     check(site, choice, shared)
     return site

@@ -19,7 +19,7 @@ from flashlink.cli.run.embedded import RemoteSite, RunSite
 from flashlink.cli.run.failure import explained
 from flashlink.cli.run.interruption import Interruption
 from flashlink.cli.run.progress import Display, LedgerReader, Progress
-from flashlink.cli.run.workflow import Production, checkout, delete_pods, start_snakemake, stop_snakemake
+from flashlink.cli.run.workflow import Production, check_sites, checkout, delete_pods, start_snakemake, stop_snakemake
 from flashlink.errors import FlashlinkError, RequestError
 
 _TICK_SECONDS = 0.2
@@ -45,6 +45,7 @@ def run(production: Production, site: str) -> int:
     progress = Progress()
     display = Display(console, progress)
     chosen = choose(site, checkout(), production.output, production.cores, display.say)
+    check_sites(production.configuration, chosen.name)
     with Interruption() as interruption, _only_run(production):
         ledger, log = production.folder / "ledger.jsonl", production.folder / "snakemake.log"
         ledger.unlink(missing_ok=True)

@@ -9,12 +9,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from jsonschema.exceptions import ValidationError, best_match
 
 from flashlink import __file__ as flashlink_file
 from flashlink.cli.run.choice import IMAGE
@@ -74,8 +75,30 @@ def configuration(file: Path | None, options: Mapping[str, Any]) -> dict[str, An
     if error:
         key = ".".join(str(step) for step in error.absolute_path)
         place = f"--{key}" if key in options else ": ".join(filter(None, [str(file), key]))
-        raise RequestError(f"{place}: {error.message}")
+        raise RequestError(f"{place}: {_told(error)}")
     return chosen
+
+
+def _told(error: ValidationError) -> str:
+    """What is wrong, in words for a person; jsonschema's own do it, but for unknown keys."""
+    if error.validator != "additionalProperties":
+        return str(error.message)
+    known = list(error.schema["properties"])
+    unknown = next(key for key in error.instance if key not in known)
+    near = get_close_matches(str(unknown), known, n=1)
+    return f"{unknown}: no such key; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
+
+
+def check_sites(chosen: Mapping[str, Any], site: str) -> None:
+    """Refuse steps that are to run elsewhere than at the one site that a run has.
+
+    Raises:
+        RequestError: Names the step.
+    """
+    for step, name in chosen["sites"].items():
+        if name != site:
+            advice = "leave it out, or start Snakemake itself as workflow/profiles/local says, with --interlink-sites"
+            raise wrong(f"sites: {step}", name, f"the site of this run, which is {site!r}", advice)
 
 
 def _read(file: Path | None) -> dict[str, Any]:
