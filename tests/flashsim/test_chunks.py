@@ -1,10 +1,16 @@
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from flashlink.cli import flashlink
 from flashlink.errors import RequestError
-from flashlink.flashsim.chunks import read_chunks
-from flashlink.flashsim.files import read, write
+from flashlink.flashsim.analyse import CANDIDATES
+from flashlink.flashsim.chunks import batches, event_numbers, read_chunks
+from flashlink.flashsim.files import Joined, join, read, write
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 from flashlink.flashsim.simulate import SIMULATED
 
@@ -23,6 +29,33 @@ def test_order_of_chunks_does_not_matter(chunks):
     other = read_chunks([chunks / "g1.parquet", chunks / "g0.parquet"], GENERATED)
     assert all((one[name] == other[name]).all() for name in GENERATED)
     assert (one["event"][[0, -1]] == [0, 299]).all()
+
+
+def test_pieces_of_a_file_are_cut_between_events_only(chunks):
+    whole = read(chunks / "g0.parquet", GENERATED)
+    table = pa.table(whole)
+    pq.write_table(table, chunks / "cut.parquet", row_group_size=37)
+    found = list(batches([chunks / "cut.parquet"], GENERATED))
+    assert len(found) > 50
+    for before, after in pairwise(found):
+        assert before["event"][-1] < after["event"][0]
+    assert all((np.concatenate([part[name] for part in found]) == whole[name]).all() for name in GENERATED)
+
+
+def test_some_events_alone(chunks):
+    paths = [chunks / "g1.parquet", chunks / "g0.parquet"]
+    wanted = np.array([3, 160, 161])
+    some, whole = read_chunks(paths, GENERATED, wanted), read_chunks(paths, GENERATED)
+    assert (np.unique(some["event"]) == wanted).all()
+    assert len(some["event"]) == np.isin(whole["event"], wanted).sum()
+    assert (event_numbers(paths) == np.arange(300)).all()
+
+
+def test_joining_counts_rows_and_events(chunks):
+    paths = [chunks / "g0.parquet", chunks / "g1.parquet"]
+    pq.write_table(pq.read_table(paths[0]), paths[0], row_group_size=37)
+    rows = len(read_chunks(paths, GENERATED)["event"])
+    assert join(paths, chunks / "joined.parquet") == Joined(rows, 300)
 
 
 def test_a_chunk_given_twice_is_refused(chunks):
@@ -63,6 +96,8 @@ def test_the_steps_follow_each_other_on_the_command_line(chunks):
           chunks / "g1.parquet", "--output", chunks / "candidates.parquet")  # fmt: skip
     assert set(read(chunks / "f0.parquet", SIMULATED)["event"]) <= set(range(150))
     assert record.exists()
+    true = read(chunks / "candidates.parquet", CANDIDATES)["true"]
+    assert set(true.tolist()) <= {0, 1}, "the generated sample was given"
 
 
 def test_bad_input_leaves_no_output(chunks):

@@ -41,18 +41,18 @@ def test_empty_sample(tmp_path):
     empty = {name: np.zeros(0, dtype) for name, dtype in RECONSTRUCTED.items()}
     files.write(tmp_path / "e.parquet", empty, RECONSTRUCTED, {})
     assert all(len(values) == 0 for values in files.read(tmp_path / "e.parquet", RECONSTRUCTED).values())
-    assert files.join([tmp_path / "e.parquet"], tmp_path / "e.root") == 0
+    assert files.join([tmp_path / "e.parquet"], tmp_path / "e.root") == files.Joined(0, 0)
 
 
 def test_join_to_parquet_keeps_order(path, tmp_path, sample):
-    assert files.join([path, path], tmp_path / "j.parquet") == 200
+    assert files.join([path, path], tmp_path / "j.parquet").rows == 200
     joined = files.read(tmp_path / "j.parquet", GENERATED)
     np.testing.assert_array_equal(joined["px"], np.tile(sample["px"], 2))
     assert files.metadata(tmp_path / "j.parquet") == {"joined": [{"seed": 1}, {"seed": 1}]}
 
 
 def test_join_to_root(path, tmp_path, sample):
-    assert files.join([path, path], tmp_path / "j.root") == 200
+    assert files.join([path, path], tmp_path / "j.root").rows == 200
     with uproot.open(tmp_path / "j.root") as root:
         tree = root["tracks"]
         assert set(tree.keys()) == set(GENERATED)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ from flashlink.errors import RequestError
 from flashlink.flashsim.analyse import CANDIDATES, analyse
 from flashlink.flashsim.files import write
 from flashlink.flashsim.records import Record
+from flashlink.flashsim.report import comparison
 from flashlink.flashsim.report.steps import speed, steps
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 from flashlink.flashsim.simulate import SIMULATED, simulate
@@ -60,8 +62,8 @@ def inputs(tmp_path_factory, trained, held_out):
     write_tables(folder / "tables.json", trained[2])
     for name, numbers in (("generate", {}), ("reference", {}), ("simulate", {"detector_seconds": 0.5})):
         record = {
-            "step": name, "events": 3000, "particles": 100_000, "wall_seconds": 2.0, "site": HOSTILE,
-            "pod": f"{name}-1", "numbers": numbers,
+            "step": name, "events": 3000, "particles": 100_000, "wall_seconds": 2.0, "cpu_seconds": 2.0,
+            "site": HOSTILE, "pod": f"{name}-1", "numbers": numbers,
         }  # fmt: skip
         (folder / f"{name}.json").write_text(json.dumps(record))
     return folder
@@ -133,6 +135,34 @@ def test_a_wrong_file_is_one_line_and_leaves_nothing(inputs, tmp_path, name):
     assert isinstance(result.exception, RequestError)
     assert str(inputs / "wrong") in str(result.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_tells_what_it_takes_to_make_the_samples_again(inputs, written):
+    text = written.read_text()
+    digest = hashlib.sha256((inputs / "tables.json").read_bytes()).hexdigest()
+    assert f"{digest}  tables.json" in text
+    assert f"numpy {np.__version__}" in text
+    assert "<title>B⁺ → J/ψ K⁺ at 13 TeV, 3,000 events" in text
+
+
+def test_the_speed_that_is_headlined_compares_like_with_like(written):
+    summary = json.loads((written.parent / "summary.json").read_text())
+    assert summary["headline"][-1] == {
+        "label": "speed of the flash simulation",
+        "value": "1 times the reference (50,000 against 50,000 particles/s)",
+    }
+
+
+def test_only_so_many_events_are_compared_particle_by_particle(inputs, monkeypatch):
+    monkeypatch.setattr(comparison, "MOST_MATCHED", 100)
+    samples = comparison.Samples(
+        [inputs / "generated.parquet"], [inputs / "flash.parquet"], [inputs / "reference.parquet"],
+        inputs / "flash-candidates.parquet", inputs / "reference-candidates.parquet",
+    )  # fmt: skip
+    found = comparison.compare(samples)
+    assert (found.generated, found.events, found.matched) == (3000, 1500, 100)
+    assert len(np.unique(found.particles["event"])) == 100
+    assert len(found.flash.candidates["event"]) > 0
 
 
 def test_samples_of_different_productions_are_refused(inputs, tmp_path, held_out):

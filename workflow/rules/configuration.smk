@@ -63,6 +63,10 @@ def site(step):
     return config["sites"].get(step, "")
 
 
-def options(name):
-    """A function that writes the files of an input as a repeated option."""
-    return lambda wildcards, input: [word for path in input.get(name) for word in (f"--{name.replace('_', '-')}", path)]
+def each(pattern, chunks, option=""):
+    """The files of all chunks as one short word that bash expands, each with the option before it.
+
+    Thousands of file names would not fit into the one argument that a shell command is.
+    """
+    names = pattern.format(chunk="{" + f"{chunks[0]}..{chunks[-1]}" + "}")
+    return f"--{option}={names}" if option else names

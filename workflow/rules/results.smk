@@ -1,10 +1,22 @@
 """What a user takes home: whole samples, candidates, the report."""
 
 
+SAMPLES = "chunks/production/{detector}/{{chunk}}.parquet"
+
+
+def chunks_of(wildcards):
+    """Names of the chunks that a detector has reconstructed."""
+    return CHUNKS if wildcards.detector == "flash" else COMPARED
+
+
 def reconstructed(wildcards):
     """The chunks that a detector has reconstructed, in order of their events."""
-    chunks = CHUNKS if wildcards.detector == "flash" else COMPARED
-    return expand("chunks/production/{detector}/{chunk}.parquet", detector=wildcards.detector, chunk=chunks)
+    return expand(SAMPLES.format(detector=wildcards.detector), chunk=chunks_of(wildcards))
+
+
+def reconstructed_in_short(wildcards):
+    """The same for a shell command."""
+    return each(SAMPLES.format(detector=wildcards.detector), chunks_of(wildcards))
 
 
 rule merge:
@@ -14,12 +26,14 @@ rule merge:
         parquet="{detector}.parquet",
         root="{detector}.root",
         record="records/merge-{detector}.json",
+    params:
+        samples=reconstructed_in_short,
     resources:
         site=site("merge"),
         mem_mb=2000,
         runtime=60,
     shell:
-        "flashlink convert {input} --output {output.parquet} --record {output.record} &&"
+        "flashlink convert {params.samples} --output {output.parquet} --record {output.record} &&"
         " flashlink convert {output.parquet} --output {output.root}"
 
 
@@ -29,12 +43,14 @@ rule analyse:
     output:
         candidates="{detector}-candidates.parquet",
         record="records/analyse-{detector}.json",
+    params:
+        samples=reconstructed_in_short,
     resources:
         site=site("analyse"),
         mem_mb=2000,
         runtime=60,
     shell:
-        "flashlink analyse {input} --output {output.candidates} --record {output.record}"
+        "flashlink analyse {params.samples} --output {output.candidates} --record {output.record}"
 
 
 rule report:
@@ -56,11 +72,18 @@ rule report:
     output:
         page="report.html",
         summary="summary.json",
+        record="records/report.json",
     params:
-        generated=options("generated"),
-        flash=options("flash"),
-        reference=options("reference"),
-        records=options("records"),
+        generated=lambda wildcards: each("chunks/production/generated/{chunk}.parquet", CHUNKS, "generated"),
+        flash=lambda wildcards: each("chunks/production/flash/{chunk}.parquet", CHUNKS, "flash"),
+        reference=lambda wildcards: each("chunks/production/reference/{chunk}.parquet", COMPARED, "reference"),
+        production=lambda wildcards: " ".join(
+            each(f"records/production/{step}-{{chunk}}.json", chunks, "records")
+            for step, chunks in (("generate", CHUNKS), ("simulate", CHUNKS), ("reference", COMPARED))
+        ),
+        training=lambda wildcards: " ".join(
+            each(f"records/training/{step}-{{chunk}}.json", TRAINING, "records") for step in ("generate", "reference")
+        ),
     resources:
         site=site("report"),
         mem_mb=3000,
@@ -68,4 +91,6 @@ rule report:
     shell:
         "flashlink report {params.generated} {params.flash} {params.reference}"
         " --flash-candidates {input.flash_candidates} --reference-candidates {input.reference_candidates}"
-        " --tables {input.tables} {params.records} --output {output.page}"
+        " --tables {input.tables} {params.production} {params.training}"
+        " --records=records/parameterize.json --records=records/{{merge,analyse}}-{{flash,reference}}.json"
+        " --output {output.page} --record {output.record}"

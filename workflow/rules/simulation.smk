@@ -42,8 +42,8 @@ rule parameterize:
         tables="tables.json",
         record="records/parameterize.json",
     params:
-        generated=options("generated"),
-        reference=options("reference"),
+        generated=lambda wildcards: each("chunks/training/generated/{chunk}.parquet", TRAINING, "generated"),
+        reference=lambda wildcards: each("chunks/training/reference/{chunk}.parquet", TRAINING, "reference"),
     resources:
         site=site("parameterize"),
         mem_mb=2000,

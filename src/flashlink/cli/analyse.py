@@ -23,20 +23,27 @@ def command(
     """Make candidates of J/psi -> mu+ mu- and B+ -> J/psi K+ from the tracks of RECONSTRUCTED (Parquet)."""
     from dataclasses import asdict
 
+    import numpy as np
+
     from flashlink import __version__
-    from flashlink.flashsim.analyse import CANDIDATES, JPSI, READ, Selection, analyse
-    from flashlink.flashsim.chunks import digests, read_chunks
+    from flashlink.flashsim.analyse import CANDIDATES, JPSI, READ, TRUTH, Selection, analyse, is_true
+    from flashlink.flashsim.chunks import batches, digests, read_chunks
     from flashlink.flashsim.files import write
     from flashlink.flashsim.matching import first_rows
     from flashlink.flashsim.records import recording
-    from flashlink.flashsim.samples import GENERATED
 
     with recording("analyse", record) as step:
         selection = Selection()
-        tracks = read_chunks(reconstructed, READ)
-        candidates = analyse(tracks, selection, read_chunks(generated, GENERATED) if generated else None)
+        found = []
+        for tracks in batches(reconstructed, READ):
+            found.append(analyse(tracks, selection))
+            step.events += len(first_rows(tracks["event"]))
+            step.tracks += len(tracks["event"])
+        candidates = {name: np.concatenate([part[name] for part in found]) for name in CANDIDATES}
+        if generated:
+            truth = read_chunks(generated, TRUTH, np.unique(candidates["event"]))
+            candidates["true"] = is_true(candidates, truth)
         noted = {"step": "analyse", "version": __version__, "selection": asdict(selection)}
         write(output, candidates, CANDIDATES, noted | {"reconstructed": list(digests(reconstructed))})
-        step.events, step.tracks = len(first_rows(tracks["event"])), len(tracks["event"])
         step.numbers["jpsi"] = int((candidates["pdg"] == JPSI).sum())
         step.numbers["b"] = int((candidates["pdg"] != JPSI).sum())

@@ -19,4 +19,6 @@ def command(samples: tuple[Path, ...], output: Path, record: Path | None) -> Non
     from flashlink.flashsim.records import recording
 
     with recording("convert", record) as step:
-        step.numbers["rows"] = join(samples, output)
+        joined = join(samples, output)
+        step.events = joined.events
+        step.numbers["rows"] = joined.rows

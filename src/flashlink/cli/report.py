@@ -20,6 +20,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--tables", type=_FILE, required=True, help="The tables of the flash simulation.")
 @click.option("--records", type=_FILE, multiple=True, help="Record of a step; repeatable.")
 @click.option("--output", type=_FILE, required=True, help="Page to write, HTML; summary.json appears beside it.")
+@click.option("--record", type=_FILE, help="Write what the step did and cost, as JSON.")
 def command(
     generated: tuple[Path, ...],
     flash: tuple[Path, ...],
@@ -29,6 +30,7 @@ def command(
     tables: Path,
     records: tuple[Path, ...],
     output: Path,
+    record: Path | None,
 ) -> None:
     """Write the report of a run as one HTML page that needs nothing else.
 
@@ -37,25 +39,22 @@ def command(
     """
     import msgspec
 
-    from flashlink.flashsim.analyse import CANDIDATES
-    from flashlink.flashsim.chunks import read_chunks
-    from flashlink.flashsim.files import read, replacing
-    from flashlink.flashsim.records import read_record
-    from flashlink.flashsim.report.comparison import compare
+    from flashlink.flashsim.files import replacing
+    from flashlink.flashsim.records import read_record, recording
+    from flashlink.flashsim.report.comparison import Samples, compare
     from flashlink.flashsim.report.page import make_report, page, summary
-    from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
+    from flashlink.flashsim.report.provenance import provenance
     from flashlink.flashsim.tables import read as read_tables
 
-    comparison = compare(
-        read_chunks(generated, GENERATED),
-        read_chunks(flash, RECONSTRUCTED),
-        read_chunks(reference, RECONSTRUCTED),
-        read(flash_candidates, CANDIDATES),
-        read(reference_candidates, CANDIDATES),
-    )
-    report = make_report(comparison, read_tables(tables), [read_record(record) for record in records])
-    html, numbers = page(report), msgspec.json.format(msgspec.json.encode(summary(report)))
-    with replacing(output) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    with replacing(output.with_name("summary.json")) as temporary:
-        temporary.write_bytes(numbers + b"\n")
+    with recording("report", record) as step:
+        samples = Samples(generated, flash, reference, flash_candidates, reference_candidates)
+        noted = [read_record(path) for path in records]
+        learned = read_tables(tables)
+        comparison = compare(samples)
+        report = make_report(comparison, noted, provenance(samples, tables, learned, noted, comparison))
+        html, numbers = page(report), msgspec.json.format(msgspec.json.encode(summary(report)))
+        with replacing(output) as temporary:
+            temporary.write_text(html, encoding="utf-8")
+        with replacing(output.with_name("summary.json")) as temporary:
+            temporary.write_bytes(numbers + b"\n")
+        step.events = comparison.generated

@@ -25,7 +25,7 @@ from flashlink.flashsim.kinematics import (
 )
 from flashlink.flashsim.matching import pairs, rows_of
 from flashlink.flashsim.parameterizations.condition import Integers
-from flashlink.flashsim.samples import COVARIANCE, LONG, RECONSTRUCTED, TRACK_PARAMETERS
+from flashlink.flashsim.samples import COVARIANCE, GENERATED, LONG, RECONSTRUCTED, TRACK_PARAMETERS
 from flashlink.flashsim.states import covariances, states
 
 JPSI, B_PLUS, MUON, KAON = 443, 521, 13, 321
@@ -38,6 +38,9 @@ READ = {
         "ghost_probability", "is_muon", "dll_mu", "dll_k", "pv_x", "pv_y", "pv_z",
     )
 }  # fmt: skip
+
+#: Columns that tell of a generated sample whether candidates are true.
+TRUTH = {name: GENERATED[name] for name in ("event", "particle", "mother", "pdg")}
 
 #: Columns of a candidate and their types. Masses in MeV, lengths in mm, times in ps.
 CANDIDATES: dict[str, str] = {
@@ -122,7 +125,7 @@ def analyse(tracks: Columns, selection: Selection | None = None, generated: Colu
     Args:
         tracks: The columns `READ` of a reconstructed sample, ordered by event.
         selection: What to require.
-        generated: The generated sample, to tell true candidates; without it ``true`` is -1.
+        generated: The columns `TRUTH` of the generated sample, to tell true candidates; without it ``true`` is -1.
 
     Returns:
         The columns `CANDIDATES`, ordered by event; J/psi before B+.

@@ -1,46 +1,107 @@
-"""Samples that come as several files, one a chunk of the production."""
+"""Samples that come as several files, one a chunk of the production, read event by event or all at once."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from flashlink.errors import RequestError
-from flashlink.flashsim.files import Columns, read
+from flashlink.flashsim.files import Columns, parts
 
 
-def read_chunks(paths: Sequence[Path], schema: Mapping[str, str]) -> Columns:
-    """Read chunks into one table, ordered by event whatever the order of `paths`.
+def batches(paths: Sequence[Path], schema: Mapping[str, str]) -> Iterator[Columns]:
+    """Read samples piece by piece, each of whole events; memory holds about one row group at a time.
+
+    Args:
+        paths: Parquet files, in any order.
+        schema: Columns to read, with ``event``, and their types.
+
+    Yields:
+        Tables with at least one row, ordered by event whatever the order of `paths`.
 
     Raises:
-        RequestError: A chunk cannot be read, its events are not in order, or two chunks have an event in common.
+        RequestError: A file cannot be read, its events are not in order, two files have an event in common, or there is
+            not one row.
     """
-    chunks: list[tuple[Path, Columns]] = []
-    for path in paths:
-        columns = read(path, schema)
-        disorder = np.flatnonzero(columns["event"][1:] < columns["event"][:-1])
-        if len(disorder):
+    before: tuple[Path, int] | None = None
+    for first, path in sorted(_first_events(paths), key=lambda item: item[0]):
+        if before is not None and first <= before[1]:
             raise RequestError(
-                f"{path}: row {disorder[0] + 1}: events are not in increasing order; make the sample again"
+                f"{path}: event {first} comes again, or overlaps with {before[0]} (to {before[1]}); "
+                "give each chunk once"
             )
-        if len(columns["event"]):
-            chunks.append((path, columns))
-    if not chunks:
+        for columns in _whole_events(path, schema):
+            yield columns
+            before = path, int(columns["event"][-1])
+    if before is None:
         raise RequestError(f"{', '.join(str(path) for path in paths)}: no rows; a sample needs at least one")
-    chunks.sort(key=lambda chunk: int(chunk[1]["event"][0]))
-    for (before, earlier), (after, later) in pairwise(chunks):
-        first, last = later["event"][0], earlier["event"][-1]
-        if first <= last:
-            raise RequestError(
-                f"{after}: event {first} comes again, or overlaps with {before} (to {last}); give each chunk once"
-            )
-    return {name: np.concatenate([columns[name] for _, columns in chunks]) for name in schema}
+
+
+def read_chunks(
+    paths: Sequence[Path], schema: Mapping[str, str], events: npt.NDArray[np.int64] | None = None
+) -> Columns:
+    """Read samples into one table, ordered by event whatever the order of `paths`.
+
+    Args:
+        paths: Parquet files.
+        schema: Columns to read and their types.
+        events: Numbers of the events to keep, in increasing order; all by default.
+
+    Raises:
+        RequestError: As for `batches`.
+    """
+    kept = [columns if events is None else _of_events(columns, events) for columns in batches(paths, schema)]
+    return {name: np.concatenate([columns[name] for columns in kept]) for name in schema}
+
+
+def event_numbers(paths: Sequence[Path]) -> npt.NDArray[np.int64]:
+    """The numbers of the events that have a row, in increasing order; errors are those of `batches`."""
+    return np.concatenate([np.unique(columns["event"]) for columns in batches(paths, {"event": "int64"})])
 
 
 def digests(paths: Sequence[Path]) -> tuple[str, ...]:
     """sha256 of each file."""
-    return tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
+    found = []
+    for path in paths:
+        with path.open("rb") as file:
+            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return tuple(found)
+
+
+def _first_events(paths: Sequence[Path]) -> Iterator[tuple[int, Path]]:
+    """Number of the first event of each file that has any."""
+    for path in paths:
+        for columns in parts(path, {"event": "int64"}):
+            if len(columns["event"]):
+                yield int(columns["event"][0]), path
+                break
+
+
+def _whole_events(path: Path, schema: Mapping[str, str]) -> Iterator[Columns]:
+    """The rows of one file, cut between events only."""
+    rest: Columns = {}
+    row = 0
+    for part in parts(path, schema):
+        columns = {name: np.concatenate([rest[name], part[name]]) if rest else part[name] for name in schema}
+        event = columns["event"]
+        disorder = np.flatnonzero(event[1:] < event[:-1])
+        if len(disorder):
+            raise RequestError(
+                f"{path}: row {row + disorder[0] + 1}: events are not in increasing order; make the sample again"
+            )
+        cut = int(np.searchsorted(event, event[-1])) if len(event) else 0
+        row += cut
+        if cut:
+            yield {name: column[:cut] for name, column in columns.items()}
+        rest = {name: column[cut:] for name, column in columns.items()}
+    if rest and len(rest["event"]):
+        yield rest
+
+
+def _of_events(columns: Columns, events: npt.NDArray[np.int64]) -> Columns:
+    inside = np.isin(columns["event"], events)
+    return {name: column[inside] for name, column in columns.items()}

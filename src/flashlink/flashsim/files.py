@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,16 @@ def read(path: Path, schema: Mapping[str, str]) -> Columns:
         RequestError: The file cannot be read, or has a column that is missing, of the wrong type or not finite.
     """
     with _opened(path) as file:
-        available = file.schema_arrow
-        missing = [name for name in schema if name not in available.names]
-        if missing:
-            raise wrong(f"{path}: column {missing[0]}", available.names, "there", "make the sample again")
-        for name, expected in schema.items():
-            _check_type(path, name, available.field(name).type, expected)
-        table = file.read(columns=list(schema))
-    columns = {name: _to_numpy(path, name, table.column(name), dtype) for name, dtype in schema.items()}
-    _check_finite(str(path), columns)
-    return columns
+        _check_schema(path, file.schema_arrow, schema)
+        return _checked(path, file.read(columns=list(schema)), schema)
+
+
+def parts(path: Path, schema: Mapping[str, str]) -> Iterator[Columns]:
+    """Read a sample in the pieces that it was written in, its row groups, and check each as `read` does."""
+    with _opened(path) as file:
+        _check_schema(path, file.schema_arrow, schema)
+        for group in range(file.num_row_groups):
+            yield _checked(path, file.read_row_group(group, columns=list(schema)), schema)
 
 
 def metadata(path: Path) -> dict[str, Any]:
@@ -76,7 +77,20 @@ def write(
         pq.write_table(table.replace_schema_metadata(_note(noted)), temporary, compression="zstd")
 
 
-def join(paths: Sequence[Path], output: Path) -> int:
+@dataclass
+class Joined:
+    """What `join` has put together.
+
+    Attributes:
+        rows: Particles or tracks.
+        events: Events with at least one of them.
+    """
+
+    rows: int = 0
+    events: int = 0
+
+
+def join(paths: Sequence[Path], output: Path) -> Joined:
     """Put samples one after the other into one file, Parquet or ROOT (TTree ``tracks``) by the suffix of `output`.
 
     Memory holds one input at a time.
@@ -84,9 +98,6 @@ def join(paths: Sequence[Path], output: Path) -> int:
     Args:
         paths: Parquet files with the same columns, in the order in which their rows shall stand.
         output: Ends with ``.parquet`` or ``.root``.
-
-    Returns:
-        The number of rows.
 
     Raises:
         RequestError: Files differ in their columns, cannot be read, or the suffix is another.
@@ -100,7 +111,9 @@ def join(paths: Sequence[Path], output: Path) -> int:
     notes = [metadata(path) for path in paths]
     noted = notes[0] if len(notes) == 1 else {"joined": notes}
     with replacing(output) as temporary:
-        return writers[output.suffix](_tables(paths), schema, noted, temporary)
+        joined = Joined()
+        writers[output.suffix](_tables(paths, joined), schema, noted, temporary)
+    return joined
 
 
 @contextmanager
@@ -134,6 +147,20 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
+
+
+def _check_schema(path: Path, available: pa.Schema, schema: Mapping[str, str]) -> None:
+    missing = [name for name in schema if name not in available.names]
+    if missing:
+        raise wrong(f"{path}: column {missing[0]}", available.names, "there", "make the sample again")
+    for name, expected in schema.items():
+        _check_type(path, name, available.field(name).type, expected)
+
+
+def _checked(path: Path, table: pa.Table, schema: Mapping[str, str]) -> Columns:
+    columns = {name: _to_numpy(path, name, table.column(name), dtype) for name, dtype in schema.items()}
+    _check_finite(str(path), columns)
+    return columns
 
 
 def _check_type(path: Path, name: str, found: pa.DataType, expected: str) -> None:
@@ -181,31 +208,34 @@ def _common_schema(paths: Sequence[Path]) -> pa.Schema:
     return schemas[0]
 
 
-def _tables(paths: Sequence[Path]) -> Iterator[pa.Table]:
+def _tables(paths: Sequence[Path], joined: Joined) -> Iterator[pa.Table]:
+    """The pieces of all samples in turn, counted."""
+    last = None
     for path in paths:
         with _opened(path) as file:
-            table = file.read()
-        yield table
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                if table.num_rows and "event" in table.column_names:
+                    event = table.column("event").to_numpy()
+                    # Rows are ordered by event, but an event may go on in the next piece.
+                    joined.events += int((event[1:] != event[:-1]).sum()) + int(event[0] != last)
+                    last = event[-1]
+                joined.rows += table.num_rows
+                yield table
 
 
-def _join_parquet(tables: Iterator[pa.Table], schema: pa.Schema, noted: Mapping[str, Any], output: Path) -> int:
-    rows = 0
+def _join_parquet(tables: Iterator[pa.Table], schema: pa.Schema, noted: Mapping[str, Any], output: Path) -> None:
     with pq.ParquetWriter(output, schema.with_metadata(_note(noted)), compression="zstd") as writer:
         for table in tables:
             writer.write_table(table.replace_schema_metadata(writer.schema.metadata))
-            rows += table.num_rows
-    return rows
 
 
-def _join_root(tables: Iterator[pa.Table], schema: pa.Schema, noted: Mapping[str, Any], output: Path) -> int:
+def _join_root(tables: Iterator[pa.Table], schema: pa.Schema, noted: Mapping[str, Any], output: Path) -> None:
     import uproot  # only here: it takes half a second to import
 
-    rows = 0
     with uproot.recreate(output) as file:
         tree = file.mktree("tracks", {field.name: np.dtype(field.type.to_pandas_dtype()) for field in schema})
         for table in tables:
             if table.num_rows:
                 tree.extend({name: table.column(name).to_numpy() for name in schema.names})
-            rows += table.num_rows
         file["provenance"] = json.dumps(noted, sort_keys=True)
-    return rows

@@ -18,7 +18,7 @@ VARIABLES = ("dll_e", "dll_mu", "dll_k", "dll_p")
 
 #: Training tracks that a particle chooses from, in a box at least, and in a class at most. Likelihoods have thresholds
 #: in momentum, which many tracks in a box keep sharp, and depend on pseudorapidity and multiplicity less.
-WINDOW, LEAST, MOST = 6, 600, 20_000
+WINDOW, LEAST, MOST = 6, 600, 40_000
 
 #: Lengths of cells in pseudorapidity and multiplicity.
 SIDES = (0.2, 2.0)

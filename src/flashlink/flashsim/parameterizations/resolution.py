@@ -2,18 +2,18 @@
 
 A training track is kept whole: its residuals, the covariance that the fit quoted for it, chi2, ndf and ghost
 probability. A simulated particle takes one of the same class and nearly the same momentum and pseudorapidity, and
-scales it to its own: with D the diagonal matrix of the ratios of the expected resolutions, the covariance becomes D C D
-and the residual D r. So the covariance is positive definite as the training track's was, pulls are those of the
-reference, and tails stay with the chi2 that they came with. Residuals are kept as pulls, w with r = L w and C = L L^T
-(Cholesky), which serves to smooth: w' = sqrt(1 - h^2) w + h n with unit normal n keeps their unit width but never
-repeats a value.
+scales it to its own: with D the diagonal matrix of the expected resolutions, what is kept of a training track is
+D^-1 C D^-1, and the covariance of the simulated one is that with a D of its own. So the covariance is positive definite
+as the training track's was, pulls are those of the reference, and tails stay with the chi2 that they came with.
+Residuals are kept as pulls, w with r = L w and C = L L^T (Cholesky), which serves to smooth: w' = sqrt(1 - h^2) w + h n
+with unit normal n keeps their unit width but never repeats a value.
 
 The momentum enters as q/p times the true p, so that the numbers are near those of dp/p and scale by 1/p.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,11 @@ from flashlink.flashsim.parameterizations.library import Library
 SMOOTHING = 0.25
 
 #: Training tracks that a particle chooses from, in a box of pseudorapidity at least, and in a class at most.
-WINDOW, LEAST, MOST = 40, 400, 5000
+WINDOW, LEAST, MOST = 40, 400, 16_000
+
+
+#: The largest number of half precision, in which the library is kept.
+_LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,13 @@ class Resolution:
 
     Attributes:
         library: Which `vectors` may stand for a particle; classes count origin slices, then categories, then species.
-        vectors: Pulls (5), lower triangle of the Cholesky factor of the covariance (15), quality (3), pseudorapidity.
+        vectors: Pulls (5), lower triangle of the Cholesky factor of the covariance in units of the expected resolutions
+            (15), quality (3); shape (rows, 23).
         scale: Coefficients of the logarithms of the five expected resolutions, shape (categories, 6, 5).
     """
 
     library: Library
-    vectors: npt.NDArray[np.float32]
+    vectors: npt.NDArray[np.float16]
     scale: Floats
 
     @classmethod
@@ -80,15 +85,11 @@ class Resolution:
             classes, condition.log_p, (cells.eta,), (grid.eta.bins,), _fallback(classes, number, grid.origin.bins),
             window=WINDOW, least=LEAST, most=MOST, sides=(1.0,),
         )  # fmt: skip
-        triangle = factor[:, *np.tril_indices(5)]
         sigma = np.sqrt(np.einsum("nij,nij->ni", factor, factor))
-        return cls(
-            library=library,
-            vectors=np.concatenate([pulls, triangle, tracks.quality, condition.eta[:, None]], axis=1)[rows].astype(
-                np.float32
-            ),
-            scale=_scale(np.log(sigma), condition, category),
-        )
+        scale = _scale(np.log(sigma), condition, category)
+        triangle = (factor / _expected(condition, category, scale)[:, :, None])[:, *np.tril_indices(5)]
+        vectors = np.concatenate([pulls, triangle, tracks.quality], axis=1)[rows]
+        return cls(library, np.clip(vectors, -_LARGEST, _LARGEST).astype(np.float16), scale)
 
     def sample(
         self, condition: Condition, grid: Grid, cells: Cells, category: npt.NDArray[np.int8],
@@ -110,23 +111,15 @@ class Resolution:
         pulls = np.sqrt(1 - SMOOTHING**2) * vectors[:, :5] + SMOOTHING * normal.T
         factor = np.zeros((len(vectors), 5, 5))
         factor[:, *np.tril_indices(5)] = vectors[:, 5:20]
-        factor *= self._ratio(condition, category, self.library.log_p[rows], vectors[:, 23])[:, :, None]
+        # Training knows no resolution beyond its last momentum.
+        bounded = replace(condition, log_p=np.minimum(condition.log_p, grid.log_p.edges[-1]))
+        factor *= _expected(bounded, category, self.scale)[:, :, None]
+        factor[:, 4] /= 10 ** condition.log_p[:, None]
         return Tracks(
             residual=np.einsum("nij,nj->ni", factor, pulls),
             covariance=factor @ factor.transpose(0, 2, 1),
             quality=vectors[:, 20:23],
         )
-
-    def _ratio(
-        self, condition: Condition, category: npt.NDArray[np.int8], log_p: npt.NDArray[np.float32], eta: Floats
-    ) -> Floats:
-        """Expected resolution of each particle over that of the training track that stands for it; (tracks, 5)."""
-        difference = _features(condition.log_p, condition.eta) - _features(log_p.astype(np.float64), eta)
-        ratio = np.exp(np.einsum("nf,nfj->nj", difference, self.scale[_column(category)]))
-        # The fit is smooth but not exact: far from its training track a particle is not scaled without bound.
-        ratio = np.clip(ratio, 0.2, 5)
-        ratio[:, 4] /= 10**condition.log_p
-        return np.asarray(ratio)
 
 
 def _column(category: npt.NDArray[np.int8]) -> Integers:
@@ -155,6 +148,12 @@ def _features(log_p: Floats, eta: Floats) -> Floats:
     # Centred, so that the normal equations stay well conditioned.
     p, e = log_p - 4, eta - 3
     return np.stack([np.ones_like(p), p, e, p * p, p * e, e * e], axis=1)
+
+
+def _expected(condition: Condition, category: npt.NDArray[np.int8], scale: Floats) -> Floats:
+    """Expected resolution of (x, y, tx, ty) and of q/p times p, by the fit of `_scale`; shape (tracks, 5)."""
+    features = _features(condition.log_p, condition.eta)
+    return np.asarray(np.exp(np.einsum("nf,nfj->nj", features, scale[_column(category)])))
 
 
 def _scale(log_sigma: Floats, condition: Condition, category: npt.NDArray[np.int8]) -> Floats:

@@ -13,8 +13,8 @@ from flashlink.flashsim.parameterizations.library import thinned
 #: h of `resolution.SMOOTHING`, for vertices.
 SMOOTHING = 0.25
 
-#: Training vertices that are kept.
-MOST = 4000
+#: Training vertices that are kept, and those of similar multiplicity that an event chooses from.
+MOST, WINDOW = 4000, 400
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,13 @@ class Vertex:
 
     Attributes:
         power: ln(typical residual / mm) = power[0] + power[1] ln(multiplicity + 1), shape (2, 3).
+        multiplicity: Of each training vertex, in increasing order, shape (rows,).
         shape: Residuals of x, y, z in units of the typical one, shape (rows, 3).
-        width: Standard deviation of each column of `shape` within its central 99 %; (3,).
+        width: Half-width of the central 68 % of each column of `shape`, (3,).
     """
 
     power: Floats
+    multiplicity: Floats
     shape: npt.NDArray[np.float32]
     width: Floats
 
@@ -44,9 +46,10 @@ class Vertex:
         size = np.log(np.maximum(np.abs(residual), 1e-9))
         power = np.linalg.lstsq(features, size, rcond=None)[0].astype(np.float64)
         shape = residual / np.exp(features @ power)
-        low, high = np.quantile(shape, [0.005, 0.995], axis=0)
-        width = np.clip(shape, low, high).std(axis=0)
-        return cls(power, shape[thinned(np.arange(len(shape)), MOST)].astype(np.float32), width)
+        # Not the standard deviation: tails would widen the core.
+        width = np.quantile(np.abs(shape), 0.6827, axis=0)
+        kept = thinned(np.argsort(multiplicity, kind="stable"), MOST)
+        return cls(power, multiplicity[kept], shape[kept].astype(np.float32), width)
 
     def sample(self, multiplicity: Floats, uniform: Floats, normal: Floats) -> Floats:
         """Draw residuals in mm, shape (events, 3).
@@ -56,7 +59,10 @@ class Vertex:
             uniform: Shape (events,).
             normal: Standard normal numbers, shape (3, events).
         """
-        shape = self.shape[(uniform * len(self.shape)).astype(np.int64)].astype(np.float64)
+        window = min(WINDOW, len(self.shape))
+        begin = np.searchsorted(self.multiplicity, multiplicity) - window // 2
+        row = begin.clip(0, len(self.shape) - window) + (uniform * window).astype(np.int64)
+        shape = self.shape[row].astype(np.float64)
         smooth = np.sqrt(1 - SMOOTHING**2) * shape + SMOOTHING * self.width * normal.T
         return np.asarray(smooth * np.exp(_features(multiplicity) @ self.power))
 

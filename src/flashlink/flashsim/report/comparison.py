@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from flashlink.errors import RequestError
-from flashlink.flashsim.analyse import B_PLUS, JPSI, is_true
-from flashlink.flashsim.files import Columns
+from flashlink.flashsim.analyse import CANDIDATES, TRUTH, is_true
+from flashlink.flashsim.chunks import event_numbers, read_chunks
+from flashlink.flashsim.files import Columns, read
 from flashlink.flashsim.kinematics import impact_chi2
 from flashlink.flashsim.matching import first_rows, rows_of
 from flashlink.flashsim.parameterizations.condition import Condition, Integers
 from flashlink.flashsim.parameterizations.resolution import Tracks
 from flashlink.flashsim.parameterize import residuals
+from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 from flashlink.flashsim.states import covariances, states
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+
+#: Events whose particles are compared one by one, at most: more would take memory and change no figure.
+MOST_MATCHED = 20_000
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Detector:
 
     Attributes:
         name: "flash" or "reference".
-        tracks: Its reconstructed sample, in the compared events.
+        tracks: Its reconstructed sample, in the matched events.
         particles: The generated particles in them that were to be simulated.
         row: Row of `tracks` of each particle, -1 where it has none.
         candidates: Its candidates of all events.
@@ -86,16 +93,17 @@ class Comparison:
 
     Attributes:
         generated: Number of generated events, compared or not.
-        events: Number of compared events.
-        particles: The simulated particles of the compared events.
+        events: Number of compared events: those that both simulations have.
+        matched: Number of those whose particles are compared one by one, the first ones.
+        particles: The simulated particles of the matched events.
         condition: Their species, momentum and pseudorapidity.
         flash: The flash simulation.
         reference: The reference detector.
-        vertices: True minus reconstructed primary vertices and multiplicity, by name of the detector.
     """
 
     generated: int
     events: int
+    matched: int
     particles: Columns
     condition: Condition
     flash: Detector
@@ -113,39 +121,58 @@ class Comparison:
         return np.asarray((away < 5) & (self.condition.eta > 2) & (self.condition.eta < 5))
 
 
-def compare(
-    generated: Columns, flash: Columns, reference: Columns, flash_candidates: Columns, reference_candidates: Columns
-) -> Comparison:
-    """Match both samples with the generated one, in the events that all three have.
+@dataclass(frozen=True)
+class Samples:
+    """The files that are compared.
+
+    Attributes:
+        generated: Generated samples.
+        flash: Those of the flash simulation.
+        reference: Those of the reference detector, of some of the events at least.
+        flash_candidates: What the analysis made of all flash samples.
+        reference_candidates: What it made of all reference samples.
+    """
+
+    generated: Sequence[Path]
+    flash: Sequence[Path]
+    reference: Sequence[Path]
+    flash_candidates: Path
+    reference_candidates: Path
+
+
+def compare(samples: Samples) -> Comparison:
+    """Match both simulations with the generated particles, in the events that all three have.
 
     Raises:
-        RequestError: There are none.
+        RequestError: There are none, or a file cannot be read.
     """
-    numbers = [np.unique(sample["event"]) for sample in (generated, flash, reference)]
+    numbers = [event_numbers(paths) for paths in (samples.generated, samples.flash, samples.reference)]
     common = np.intersect1d(np.intersect1d(numbers[0], numbers[1]), numbers[2])
     if len(common) == 0:
         raise RequestError(
             f"report: the generated sample begins with event {numbers[0][0]}, the flash one with {numbers[1][0]}, the "
             f"reference one with {numbers[2][0]}, and they have no event in common; give samples of one production"
         )
-    inside = np.isin(generated["event"], common)
-    particles = _rows(generated, inside & generated["stable"] & (generated["charge"] != 0))
-    condition = Condition.of(particles)
+    matched = common[:MOST_MATCHED]
+    particles = read_chunks(samples.generated, GENERATED, matched)
+    simulated = particles["stable"] & (particles["charge"] != 0)
+    particles = {name: column[simulated] for name, column in particles.items()}
 
-    def detector(name: str, tracks: Columns, candidates: Columns) -> Detector:
-        compared = _rows(tracks, np.isin(tracks["event"], common))
-        row = rows_of(particles["event"], particles["particle"], compared["event"], compared["particle"])
-        known = candidates | {"true": is_true(candidates, generated)}
-        events = len(first_rows(tracks["event"]))
-        return Detector(name, compared, particles, row, known, np.isin(candidates["event"], common), events)
+    def detector(name: str, files: Sequence[Path], candidates: Path, events: Integers) -> Detector:
+        tracks = read_chunks(files, RECONSTRUCTED, matched)
+        row = rows_of(particles["event"], particles["particle"], tracks["event"], tracks["particle"])
+        known = read(candidates, CANDIDATES)
+        known["true"] = is_true(known, read_chunks(samples.generated, TRUTH, np.unique(known["event"])))
+        return Detector(name, tracks, particles, row, known, np.isin(known["event"], common), len(events))
 
     return Comparison(
         generated=len(numbers[0]),
         events=len(common),
+        matched=len(matched),
         particles=particles,
-        condition=condition,
-        flash=detector("flash", flash, flash_candidates),
-        reference=detector("reference", reference, reference_candidates),
+        condition=Condition.of(particles),
+        flash=detector("flash", samples.flash, samples.flash_candidates, numbers[1]),
+        reference=detector("reference", samples.reference, samples.reference_candidates, numbers[2]),
     )
 
 
@@ -157,10 +184,3 @@ def vertex_residuals(detector: Detector) -> tuple[Floats, Floats]:
     axes = ("pv_x", "pv_y", "pv_z")
     difference = np.stack([detector.tracks[axis][there] - detector.particles[axis][here] for axis in axes], axis=1)
     return detector.particles["multiplicity"][here].astype(np.float64), difference
-
-
-def _rows(columns: Columns, rows: Mask) -> Columns:
-    return {name: column[rows] for name, column in columns.items()}
-
-
-__all__ = ["B_PLUS", "JPSI", "Comparison", "Detector", "compare", "vertex_residuals"]

@@ -18,8 +18,8 @@ from flashlink.flashsim.report.comparison import Comparison
 from flashlink.flashsim.report.drawing import Plot, styled
 from flashlink.flashsim.report.peaks import DECAYS, Measured, mass_pulls, measure, peak_plot
 from flashlink.flashsim.report.plots import all_plots
+from flashlink.flashsim.report.provenance import Fact
 from flashlink.flashsim.report.steps import Speed, Step, speed, steps
-from flashlink.flashsim.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Report:
         plots: Figures, peaks first.
         steps: The table of steps.
         speed: How quick the flash simulation is.
-        tables: Its tables.
-        seeds: Seeds of the records.
+        provenance: What it takes to make the samples again.
     """
 
     comparison: Comparison
@@ -41,8 +40,7 @@ class Report:
     plots: list[Plot]
     steps: list[Step]
     speed: Speed
-    tables: Tables
-    seeds: list[int]
+    provenance: list[Fact]
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Headline:
     detail: str
 
 
-def make_report(comparison: Comparison, tables: Tables, records: Sequence[Record]) -> Report:
+def make_report(comparison: Comparison, records: Sequence[Record], provenance: list[Fact]) -> Report:
     """Fit, draw and sum up."""
     with styled():
         plots = [peak_plot(decay, comparison) for decay in DECAYS]
@@ -67,8 +65,7 @@ def make_report(comparison: Comparison, tables: Tables, records: Sequence[Record
         plots=plots,
         steps=steps(records),
         speed=speed(records),
-        tables=tables,
-        seeds=sorted({record.seed for record in records if record.seed is not None}),
+        provenance=provenance,
     )  # fmt: skip
 
 
@@ -98,11 +95,7 @@ def headline(report: Report) -> list[Headline]:
                 f"track errors explain {peak.expected:.1f} MeV",
             ),
         ]  # fmt: skip
-    if report.speed.detector is not None:
-        times = report.speed.over_reference
-        detail = f"{times:,.0f} times the reference detector's, files included" if times else "the simulation alone"
-        lines.append(Headline("flash simulation", f"{report.speed.detector:,.0f} particles/s", detail))
-    return lines
+    return [*lines, *_quickness(report.speed)]
 
 
 def summary(report: Report) -> dict[str, Any]:
@@ -112,7 +105,7 @@ def summary(report: Report) -> dict[str, Any]:
         "compared_events": report.comparison.events,
         "peaks": [_peak_numbers(peak) for peak in report.peaks],
         "steps": [asdict(step) for step in report.steps],
-        "speed": asdict(report.speed),
+        "speed": report.speed.numbers,
     }
     lines = [{"label": line.label, "value": f"{line.value} ({line.detail})"} for line in headline(report)]
     return {"headline": lines, "numbers": numbers}
@@ -132,6 +125,18 @@ def page(report: Report) -> str:
         plots=[{**asdict(plot), "svg": Markup(plot.svg)} for plot in report.plots],  # noqa: S704  # our own drawing
         version=__version__,
     )
+
+
+def _quickness(speed: Speed) -> list[Headline]:
+    """One number that compares like with like: particles by processor time, reading and writing included."""
+    if speed.flash is None:
+        return []
+    rate = f"{speed.flash.particles_per_cpu_second:,.0f}"
+    if speed.reference is None or speed.over_reference is None:
+        return [Headline("flash simulation", f"{rate} particles/s", "reading and writing included")]
+    other = f"{speed.reference.particles_per_cpu_second:,.0f}"
+    times = f"{speed.over_reference:,.0f} times the reference"
+    return [Headline("speed of the flash simulation", times, f"{rate} against {other} particles/s")]
 
 
 def _peak_numbers(peak: Measured) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flashlink.flashsim.records import Record
 
 #: The steps in the order of a run; others follow.
-ORDER = ("generate", "reference", "parameterize", "simulate", "convert", "analyse")
+ORDER = ("generate", "reference", "parameterize", "simulate", "convert", "analyse", "report")
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,39 @@ class Speed:
     None where a record is missing.
 
     Attributes:
-        detector: Particles for each second of the simulation alone, without reading and writing.
-        over_reference: Its rate of particles over that of the reference detector, reading and writing included.
-        over_generator: Its rate of events over that of the generator.
-        end_to_end: Rate of generator and flash simulation one after the other, as a share of the generator's alone.
+        flash: The step of the flash simulation.
+        reference: That of the reference detector.
+        generator: That of the generator.
+        detector: Particles for each second of the flash simulation alone, without reading and writing.
     """
 
+    flash: Step | None
+    reference: Step | None
+    generator: Step | None
     detector: float | None
-    over_reference: float | None
-    over_generator: float | None
-    end_to_end: float | None
+
+    @property
+    def over_reference(self) -> float | None:
+        """Rate of particles over that of the reference detector, reading and writing included."""
+        return _ratio(self.flash, self.reference, "particles_per_cpu_second")
+
+    @property
+    def over_generator(self) -> float | None:
+        """Rate of events over that of the generator, reading and writing included."""
+        return _ratio(self.flash, self.generator, "events_per_cpu_second")
+
+    @property
+    def end_to_end(self) -> float | None:
+        """Rate of generator and flash simulation one after the other, as a share of the generator's alone."""
+        times = self.over_generator
+        return 1 / (1 + 1 / times) if times else None
+
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """All of them, by name."""
+        return {
+            name: getattr(self, name) for name in ("detector", "over_reference", "over_generator", "end_to_end")
+        }  # fmt: skip
 
 
 def steps(records: Sequence[Record]) -> list[Step]:
@@ -86,14 +109,13 @@ def steps(records: Sequence[Record]) -> list[Step]:
 def speed(records: Sequence[Record]) -> Speed:
     """Compare the flash simulation with reference and generator."""
     table = {step.name: step for step in steps(records)}
-    simulate, reference, generate = (table.get(name) for name in ("simulate", "reference", "generate"))
+    flash = table.get("simulate")
     seconds = sum(record.numbers.get("detector_seconds", 0.0) for record in records if record.step == "simulate")
-    over_generator = _ratio(simulate, generate, "events_per_cpu_second")
     return Speed(
-        detector=simulate.particles / seconds if simulate and seconds else None,
-        over_reference=_ratio(simulate, reference, "particles_per_cpu_second"),
-        over_generator=over_generator,
-        end_to_end=1 / (1 + 1 / over_generator) if over_generator else None,
+        flash=flash,
+        reference=table.get("reference"),
+        generator=table.get("generate"),
+        detector=flash.particles / seconds if flash and seconds else None,
     )
 
 

@@ -1,0 +1,95 @@
+"""Provenance: what it takes to make the samples of a report again, and to tell that they are the same."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from flashlink import __version__
+from flashlink.flashsim.chunks import digests
+from flashlink.flashsim.files import metadata
+from flashlink.flashsim.records import Record
+from flashlink.flashsim.report.comparison import Comparison, Samples
+from flashlink.flashsim.tables import Tables
+
+#: Packages whose versions may change numbers.
+PACKAGES = ("pythia8mc", "numpy", "scipy", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the provenance.
+
+    Attributes:
+        label: What.
+        values: Its values, one a line.
+        code: To be typed or compared letter by letter.
+    """
+
+    label: str
+    values: tuple[str, ...]
+    code: bool = False
+
+
+def provenance(
+    samples: Samples, tables_path: Path, tables: Tables, records: Sequence[Record], comparison: Comparison
+) -> list[Fact]:
+    """Seeds, versions, settings, commands and digests.
+
+    Args:
+        samples: The files of the report.
+        tables_path: The file of the flash simulation's tables.
+        tables: Its content.
+        records: Of the steps.
+        comparison: Of the samples.
+    """
+    generated, flash, reference = (
+        _noted(paths) for paths in (samples.generated, samples.flash, samples.reference)
+    )  # fmt: skip
+    seed, training = generated.get("seed"), tables.training
+    others = _seeds(record.seed for record in records if record.step == "generate" and record.seed != seed)
+    settings = generated.get("settings", [])
+    files = (tables_path, samples.flash_candidates, samples.reference_candidates)
+    sums = zip(digests(files), files, strict=True)
+    facts = [
+        Fact("made by", (f"flashlink run --events {comparison.generated} --seed {seed}",), code=True),
+        Fact("seeds", (
+            f"events {_text(seed)}, flash simulation {_text(flash.get('seed'))}, "
+            f"reference detector {_text(reference.get('seed'))}, training of the tables {others}",
+        )),
+        Fact("Pythia settings", tuple(map(str, settings if isinstance(settings, list) else ())), code=True),
+        Fact("reference detector", (f"geometry {_text(reference.get('geometry'))}",)),
+        Fact("training of the tables", (
+            f"{training.events:,} events, {training.particles:,} particles, {training.tracks:,} tracks",
+        )),
+        Fact("versions", (", ".join([
+            f"flashlink {__version__}", f"tables of {tables.version}", f"Python {platform.python_version()}",
+            *(f"{name} {version(name)}" for name in PACKAGES),
+        ]),)),
+        Fact("sha256 of files", tuple(f"{digest}  {path.name}" for digest, path in sums), code=True),
+        Fact("sha256 of the training samples", (_abbreviated(training.generated + training.reference),), code=True),
+    ]  # fmt: skip
+    return [fact for fact in facts if fact.values]
+
+
+def _noted(paths: Sequence[Path]) -> dict[str, Any]:
+    """What the first of the files, or the first of those joined in it, says of itself."""
+    noted = metadata(paths[0])
+    joined = noted.get("joined")
+    return dict(joined[0]) if joined else noted
+
+
+def _abbreviated(digests: Iterable[str]) -> str:
+    return " ".join(digest[:12] for digest in digests)
+
+
+def _seeds(seeds: Iterable[int | None]) -> str:
+    return ", ".join(str(seed) for seed in sorted({seed for seed in seeds if seed is not None})) or "unknown"
+
+
+def _text(value: object) -> str:
+    return "unknown" if value is None else str(value)
