@@ -7,6 +7,7 @@ pods and asks for their states. So a plugin that is slow or away never holds up 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -57,6 +58,9 @@ _STATES = {
     Phase.SUCCEEDED: "done",
     Phase.FAILED: "failed",
 }
+
+#: Most input files that a job's command names one by one.
+_MOST_WORDS = 20
 
 #: How long Snakemake's end waits for plugins to take the deletion of pods that are left.
 _DELETION_SECONDS = 20.0
@@ -146,7 +150,10 @@ class Executor(RemoteExecutor):
     def get_job_args(self, job: JobExecutorInterface) -> str:
         """Arguments for the job, the same in every run: the base class would add a temporary folder's name."""
         arguments: str = RealExecutor.get_job_args(self, job, cores=job.threads)
-        return f"{arguments} {format_cli_arg('--wait-for-files', list(job.get_wait_for_files()))}"
+        awaited = list(job.get_wait_for_files())
+        if len(awaited) <= _MOST_WORDS:
+            return f"{arguments} {format_cli_arg('--wait-for-files', awaited)}"
+        return f"{arguments} {format_cli_arg('--wait-for-files-file', str(_listed(awaited)))}"
 
     def additional_general_args(self) -> str:
         """What the pod shares with this process (given last, it wins), and no chatter: the log is the rule's own."""
@@ -265,6 +272,18 @@ class Executor(RemoteExecutor):
             record, job = submission.record, submission.job
             pod, site = record.name, record.site
             self._ledger.note(Entry(time.time(), job.name, wildcards(job), pod, site, state, reason, log))
+
+
+def _listed(paths: Sequence[str]) -> Path:
+    """A file that lists them, of the same name in every run: a command line holds 128 KiB at most."""
+    text = "".join(f"{path}\n" for path in paths)
+    file = FOLDER.absolute() / "inputs" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.txt"
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not file.exists():
+        temporary = file.with_suffix(".new")
+        temporary.write_text(text)
+        temporary.rename(file)
+    return file
 
 
 def _whole(value: object) -> int:

@@ -132,3 +132,19 @@ def test_a_plugin_that_hangs_on_deletions_holds_up_no_job(foreign: Any, fake: An
     assert process.returncode == 0, output
     assert foreign.records() == []
     assert len(fake.deleted) == 3
+
+
+@pytest.mark.slow
+def test_a_job_of_very_many_inputs(foreign: Any, fake: Any) -> None:
+    names = [f"an-input-with-a-name-of-some-length-{number:05d}" for number in range(3000)]
+    for name in names:
+        (foreign.folder / name).touch()
+    foreign.write(f"""
+rule many:
+    input: expand("an-input-with-a-name-of-some-length-{{number:05d}}", number=range({len(names)}))
+    output: "out.txt"
+    shell: "echo done > {{output}}"
+""")
+    code, output = foreign.run()
+    assert code == 0, output
+    assert len(fake.created[0]["spec"]["containers"][0]["command"][-1]) < 10_000
