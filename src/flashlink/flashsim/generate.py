@@ -6,6 +6,8 @@ consecutive ones, from a place that the seed chooses.
 
 Equal beams make a collision and its mirror image along the beam equally likely. Events are turned so that the signal
 goes forward, to the spectrometer: twice as many of them can be reconstructed, and none is unphysical.
+
+Pythia knows no polarisation of the J/psi; `flashlink.flashsim.polarisation` gives the signal's muons their directions.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import pythia8mc
 from flashlink import __version__
 from flashlink.errors import InternalError, wrong
 from flashlink.flashsim.files import Columns
+from flashlink.flashsim.polarisation import longitudinal_decays
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.samples import GENERATED
 
@@ -105,6 +108,7 @@ def generate(events: int, first_event: int, seed: int) -> Generated:
         "events": events,
         "settings": list(SETTINGS),
         "beam_spot_mm": list(BEAM_SPOT),
+        "polarisation": "J/psi of the signal longitudinal",
         "versions": {"flashlink": __version__, "pythia": f"{source.pythia.parm('Pythia:versionNumber'):.3f}"},
     }
     return Generated(columns, metadata, source.tried)
@@ -224,6 +228,7 @@ def _table(
     columns: Columns = dict(zip(_COPIED, rows.T.copy(), strict=True))
     for name in ("px", "py", "pz", "energy"):
         columns[name] *= _GEV
+    _polarise(columns, np.cumsum(sizes) - sizes, numbers, seed)
     columns["event"] = np.repeat(numbers, sizes)
     columns["particle"] = _place(sizes)
     columns["signal"] = columns["particle"] < 5
@@ -241,6 +246,15 @@ def _table(
         columns[f"pv_{axis}"] = place[event]
         columns[axis] = columns[axis] + place[event]
     return {name: columns[name].astype(dtype) for name, dtype in GENERATED.items()}
+
+
+def _polarise(columns: Columns, first: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64], seed: int) -> None:
+    """Give the muons of each signal chain, from row `first` on, the directions that the J/psi's spin asks for."""
+    names = ("energy", "px", "py", "pz")
+    b, psi = (np.stack([columns[name][first + place] for name in names], axis=1) for place in (0, 1))
+    for place, muons in zip((3, 4), longitudinal_decays(b, psi, numbers, seed), strict=True):
+        for name, values in zip(names, muons.T, strict=True):
+            columns[name][first + place] = values
 
 
 def _place(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
