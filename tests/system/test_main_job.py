@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 #: Small, but in chunks.
-CONFIGURATION = "{events: 400, chunk: 100, training_events: 600, seed: 7}"
+CONFIGURATION = "{events: 80, chunk: 40, training_events: 80, seed: 7}"
 
 #: Ends of the files that two runs of the same production must have in common, bit for bit.
 SAMPLES = ("*.parquet", "tables.json")
@@ -138,28 +141,103 @@ def test_a_second_run_does_nothing(whole: Run) -> None:
     assert again.said().count("Report: ") == 2  # one of each run
 
 
-def test_a_killed_plugin_changes_no_sample(whole: Run, start: Callable[..., Run]) -> None:
-    run = start("killed")
-    run.running("generate")
-    (plugin,) = [pid for pid, words in processes(run.output).items() if "flashlink plugin" in words]
-    os.kill(plugin, signal.SIGKILL)
-    assert run.finish() == 0, run.said()
-    assert "The plugin ended (signal 9); it is started again, its pods go on." in run.said()
-    assert digests(run.output) == digests(whole.output)
-
-
-def test_a_killed_run_is_taken_over(whole: Run, start: Callable[..., Run]) -> None:
-    first = start("taken")
+def test_neither_a_killed_plugin_nor_a_killed_run_changes_a_sample(whole: Run, start: Callable[..., Run]) -> None:
+    first = start("killed")
     first.running("generate")
+    (plugin,) = [pid for pid, words in processes(first.output).items() if "flashlink plugin" in words]
+    os.kill(plugin, signal.SIGKILL)
+    again = "The plugin ended (signal 9); it is started again, its pods go on."
+    first.until(lambda: again in first.said(), "the plugin is started again")
+    first.running("reference")
     first.process.kill()
     first.process.wait()
-    sent = len(set((first.output / ".snakemake/interlink/pods").glob("*.json")))
-    assert sent > 0
-    second = start("taken")
+    assert list((first.output / ".snakemake/interlink/pods").glob("*.json"))
+    second = start("killed")
     assert second.finish() == 0, second.said()
     created = (second.output / ".flashlink" / "plugin.log").read_text().count('"submitted"')
-    assert created == len(list((second.output / "records").rglob("*.json"))) + 1  # the report has no record
+    assert created == len(list((second.output / "records").rglob("*.json")))
     assert digests(second.output) == digests(whole.output)
+
+
+@contextmanager
+def plugin_of(folder: Path, listen: str, grants: list[str]) -> Iterator[str]:
+    """A plugin of a site of the user's own; gives its endpoint."""
+    folder.mkdir()
+    file = site_file(folder, grants)
+    command = [sys.executable, "-m", "flashlink", "plugin", "--config", str(file), "--listen", listen]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen([*command, "--state", str(folder / "state")], stdout=subprocess.PIPE, stderr=log) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().decode().split(" at ")[1].strip()
+        finally:
+            process.terminate()
+
+
+def site_file(folder: Path, grants: list[str]) -> Path:
+    file = folder / "site.yaml"
+    programs = str(Path(sys.executable).parent)
+    site = {"containers": {"runtime": "host", "path": [programs]}, "volumes": {"host_paths": grants}, "name": "mine"}
+    file.write_text(json.dumps(site))
+    return file
+
+
+def unreported(whole: Run, folder: Path) -> Path:
+    """A copy of the finished run that lacks nothing but its report."""
+    copy = folder / "copy"
+    shutil.copytree(whole.output, copy, ignore=shutil.ignore_patterns(".flashlink"))
+    (copy / "report.html").unlink()
+    return copy
+
+
+CHECKOUT = str(Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "unix:s"])
+def test_a_run_on_a_plugin_that_runs_already(
+    whole: Run, start: Callable[..., Run], tmp_path: Path, listen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = unreported(whole, tmp_path)
+    with plugin_of(tmp_path / "plugin", listen, [CHECKOUT, str(tmp_path)]) as endpoint:
+        run = start(output.name, "--site", endpoint)
+        assert run.finish(100) == 0, run.said()
+        assert run.states()[-1] == ("report", "done")
+        assert (output / "report.html").exists()
+
+
+def test_a_plugin_whose_site_does_not_grant_the_folders(whole: Run, start: Callable[..., Run], tmp_path: Path) -> None:
+    output = unreported(whole, tmp_path)
+    with plugin_of(tmp_path / "plugin", "127.0.0.1:0", [CHECKOUT]) as endpoint:
+        run = start(output.name, "--site", endpoint)
+        assert run.finish(100) == 1
+    error = run.said().splitlines()[-1]
+    assert error.startswith("flashlink: step report failed at site remote: ")
+    assert f"a site of this run has to grant {CHECKOUT} and {output} in volumes.host_paths of its file" in error
+
+
+def test_a_run_on_a_site_of_the_users_own(whole: Run, start: Callable[..., Run], tmp_path: Path) -> None:
+    output = unreported(whole, tmp_path)
+    run = start(output.name, "--site", str(site_file(tmp_path, [])))
+    assert run.finish(100) == 1
+    assert f"site.yaml: volumes.host_paths: [] grants no mount of {CHECKOUT} and {output}, " in run.said()
+    assert not run.states()
+    run = start(output.name, "--site", str(site_file(tmp_path, [CHECKOUT, str(tmp_path)])))
+    assert run.finish(100) == 0, run.said()
+    assert (output / "report.html").exists()
+
+
+def test_a_chunk_that_was_cut_short_is_told_in_one_line(whole: Run, start: Callable[..., Run], tmp_path: Path) -> None:
+    output = unreported(whole, tmp_path)
+    chunk = "chunks/production/generated/0000.parquet"
+    os.truncate(output / chunk, 5000)
+    run = start(output.name)
+    assert run.finish(100) == 1
+    error = run.said().splitlines()[-1]
+    assert re.match(f"flashlink: step .* failed at site local: {chunk}: not a whole Parquet file", error)
+    assert processes(output) == {}
 
 
 def test_ctrl_c_leaves_nothing_running_and_the_next_run_goes_on(start: Callable[..., Run]) -> None:
@@ -213,11 +291,23 @@ def test_two_ctrl_c_end_it_at_once_and_leave_no_process(start: Callable[..., Run
         (["--config", "c.yaml"], 1, "flashlink: c.yaml: chunk: 'x' is not of type 'integer'"),
         (["--site", "nowhere.toml"], 1, "nowhere.toml"),
         (["--site", "http://127.0.0.1:9"], 1, "flashlink: http://127.0.0.1:9: no interLink plugin answers"),
+        (["--output", ""], 1, "flashlink: --output: '' is not the path of a folder in printable characters"),
+        (["--output", "a\nb"], 1, "flashlink: --output: 'a\\nb' is not the path of a folder in printable characters"),
+        (["--output", "c.yaml"], 2, "flashlink: Invalid value for '--output': Directory 'c.yaml' is a file."),
+        (["--output", "c.yaml/x"], 1, "c.yaml/x: cannot be used: Not a directory"),
+        (["--cores", "0"], 2, "flashlink: Invalid value for '--cores': 0 is not in the range x>=1."),
+        (["--config", "d.yaml"], 1, "flashlink: d.yaml: evnts: no such key; did you mean 'events'?"),
+        (["--config", "e.yaml"], 1, "flashlink: sites: generate: 'mars' is not the site of this run, which is 'local'"),
+        (["--config", "none.yaml"], 2, "flashlink: Invalid value for '--config': File 'none.yaml' does not exist."),
+        (["--site", ""], 1, "flashlink: --site: '' is not 'local', the file of a site, http://HOST:PORT or unix:PATH"),
+        (["--site", "ssh://far"], 1, "flashlink: --site: 'ssh://far' is not 'local', the file of a site, "),
         (["--output", "/proc/results"], 1, "flashlink: --output /proc/results: cannot be used: "),
     ],
 )
 def test_what_is_asked_wrongly_is_told_in_one_line(tmp_path: Path, options: list[str], status: int, line: str) -> None:
     (tmp_path / "c.yaml").write_text("chunk: x")
+    (tmp_path / "d.yaml").write_text("evnts: 3")
+    (tmp_path / "e.yaml").write_text("sites: {generate: mars}")
     asked = subprocess.run(
         [sys.executable, "-m", "flashlink", "run", "--output", str(tmp_path / "out"), *options],
         capture_output=True,
@@ -228,3 +318,4 @@ def test_what_is_asked_wrongly_is_told_in_one_line(tmp_path: Path, options: list
     assert asked.returncode == status
     assert line in asked.stderr
     assert asked.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
