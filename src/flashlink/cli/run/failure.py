@@ -19,7 +19,7 @@ _TAIL = 20
 _OWN = "flashlink: "
 
 _BEFORE = re.compile(r"Execute \d+ jobs\.\.\.")
-_AFTER = "RuleException:"
+_AFTER = "Shutting down, this might take some time."
 
 
 def explained(failures: Sequence[Entry], log: Path, advice: str, console: Console) -> FlashlinkError:
@@ -35,8 +35,7 @@ def explained(failures: Sequence[Entry], log: Path, advice: str, console: Consol
         _show(last_lines(log, _TAIL), console)
         return FlashlinkError(f"the workflow failed before any pod did; all of Snakemake's messages: {log}")
     first = failures[0]
-    words = " ".join(f"{name}={value}" for name, value in first.wildcards.items())
-    step = f"step {first.rule} ({words})" if words else f"step {first.rule}"
+    step = step_of(first)
     if not first.log:
         hint = f"; {advice}" if advice else ""
         return FlashlinkError(f"{step} failed at site {first.site}: {first.reason}{hint}; more in {log}")
@@ -49,8 +48,14 @@ def explained(failures: Sequence[Entry], log: Path, advice: str, console: Consol
     return FlashlinkError(f"{step} failed at site {first.site}: {why}; its log: {first.log}")
 
 
+def step_of(entry: Entry) -> str:
+    """A pod's step as a person names it: with what tells it from the others of its rule."""
+    words = " ".join(f"{name}={value}" for name, value in entry.wildcards.items())
+    return f"step {entry.rule} ({words})" if words else f"step {entry.rule}"
+
+
 def own_words(lines: Sequence[str]) -> list[str]:
-    """Of the log of a pod what the step said: without Snakemake's start before it and its summary after it.
+    """Of the log of a pod what the step said, and how its command ended: without Snakemake's start before and after.
 
     All of it, if that leaves nothing.
     """

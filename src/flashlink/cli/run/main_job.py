@@ -16,7 +16,7 @@ from rich.console import Console
 
 from flashlink.cli.run.choice import choose, embed
 from flashlink.cli.run.embedded import RemoteSite, RunSite
-from flashlink.cli.run.failure import explained
+from flashlink.cli.run.failure import explained, step_of
 from flashlink.cli.run.interruption import Interruption
 from flashlink.cli.run.progress import Display, LedgerReader, Progress
 from flashlink.cli.run.workflow import Production, check_sites, checkout, delete_pods, start_snakemake, stop_snakemake
@@ -75,7 +75,7 @@ def _attend(
     display: Display,
 ) -> None:
     """Stay with Snakemake until it ends: show progress, keep the plugin alive, pass the user's Ctrl-C on."""
-    heard = 0
+    heard, told = 0, False
     try:
         while snakemake.poll() is None:
             if interruption.count > heard:
@@ -84,6 +84,11 @@ def _attend(
                 stop_snakemake(snakemake, at_once=heard > 1)
             site.keep_alive()
             display.update(news=progress.take(ledger.news()))
+            if progress.failures and not told:
+                told = True
+                display.say(
+                    f"{step_of(progress.failures[0])} failed; pods already sent may end (Ctrl-C ends them now)."
+                )
             time.sleep(_TICK_SECONDS)
         display.update(news=progress.take(ledger.news()), last=True)
     finally:
