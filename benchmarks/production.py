@@ -1,52 +1,83 @@
-"""Rates of the generator, against bare Pythia of the same settings, and of the reference detector, by processor time.
+"""Rates of generator, flash simulation and reference detector side by side, by processor time on one core.
 
 Run: .venv/bin/python benchmarks/production.py [EVENTS]
 """
 
 import platform
+import resource
 import sys
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
+import numpy as np
 import pythia8mc
 
-from flashlink.flashsim.generate import SETTINGS, generate
-from flashlink.flashsim.gun import fire
+from flashlink.flashsim.files import Columns
+from flashlink.flashsim.generate import SETTINGS, Source, generate
+from flashlink.flashsim.parameterize import parameterize
 from flashlink.flashsim.reference import reconstruct
+from flashlink.flashsim.simulate import simulate
 
-SEED = 1
+SEED, TRAINING_SEED = 1, 2
+
+#: Events that generator and bare Pythia make in turns.
+STRIDE = 50
+
+Result = TypeVar("Result")
 
 
-def bare(collisions: int) -> float:
-    """Processor seconds that Pythia alone needs for as many collisions, after its initialisation."""
+def timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    """What `work` returns, and the processor seconds that it took."""
+    start = time.process_time()
+    return work(), time.process_time() - start
+
+
+def bare_pythia() -> pythia8mc.Pythia:
+    """Pythia by itself with the settings of the generator."""
     pythia = pythia8mc.Pythia("", False)
     for setting in ("Print:quiet = on", "Random:setSeed = on", f"Random:seed = {SEED}", *SETTINGS):
         pythia.readString(setting)
     pythia.init()
-    start = time.process_time()
-    for _ in range(collisions):
-        pythia.next()
-    return time.process_time() - start
+    return pythia
+
+
+def charged(sample: Columns) -> int:
+    """Particles that a detector has to simulate."""
+    return int((sample["stable"] & (sample["charge"] != 0)).sum())
 
 
 def main() -> None:
     """Print the rates."""
     events = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    generate(1, 0, SEED)
-    start = time.process_time()
-    generated = generate(events, 0, SEED)
-    ours = time.process_time() - start
-    alone = bare(generated.tried)
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, seed {SEED}")
-    print(f"generate: {events / ours:.0f} events/s, {generated.tried / ours:.0f} collisions/s, initialisation included")
-    print(f"bare Pythia: {generated.tried / alone:.0f} collisions/s; generate reaches {alone / ours:.1%} of it")
-    for what, particles in (
-        ("b-quark pairs", generated.columns),
-        ("pions", fire(40_000, 211, (2e3, 1e5), (2, 4.5), SEED)),
-    ):
-        count = int(particles["stable"].sum())
-        start = time.process_time()
-        reconstruct(particles, SEED)
-        print(f"reference, {what}: {count / (time.process_time() - start):.0f} particles/s")
+    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, seed {SEED}, one core")
+    training = generate(max(events // 2, 500), 0, TRAINING_SEED).columns
+    tables = parameterize(training, reconstruct(training, TRAINING_SEED)[0])
+    pythia, source = bare_pythia(), Source(SEED)
+    ours = alone = 0.0
+    # In turns, so that both see the machine alike.
+    for first in range(0, events, STRIDE):
+        numbers = np.arange(first, min(first + STRIDE, events))
+        before = source.tried
+        ours += timed(lambda: list(source.collisions(numbers)))[1]  # noqa: B023  # called at once
+        alone += timed(lambda: [pythia.next() for _ in range(source.tried - before)])[1]  # noqa: B023
+    generated, whole = timed(lambda: generate(events, 0, SEED))
+    particles = generated.columns
+    simulate(particles, tables, SEED)
+    _, flash = timed(lambda: simulate(particles, tables, SEED))
+    _, reference = timed(lambda: reconstruct(particles, SEED))
+
+    number = charged(particles)
+    print(f"bare Pythia        {events / alone:12,.0f} events/s ({generated.tried} collisions for {events} events)")
+    print(
+        f"flashlink generate {events / ours:12,.0f} events/s, {alone / ours:.1%} of bare Pythia, files and tables aside"
+    )
+    print(f"flash simulation   {number / flash:12,.0f} particles/s, {events / flash:,.0f} events/s")
+    print(f"reference detector {number / reference:12,.0f} particles/s; flash is {reference / flash:.0f} times as fast")
+    print(f"generate + flash   {events / (ours + flash):12,.0f} events/s, {alone / (ours + flash):.1%} of bare Pythia")
+    print(f"the whole of flashlink generate, initialisation of Pythia included: {events / whole:,.0f} events/s")
+    print(f"peak memory        {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:12,.0f} MiB")
+    print(f"particles an event {number / len(np.unique(particles['event'])):12.1f}")
 
 
 if __name__ == "__main__":

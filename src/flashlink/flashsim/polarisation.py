@@ -56,7 +56,7 @@ def longitudinal_decays(b: Floats, psi: Floats, events: npt.NDArray[np.int64], s
 def helicity_cosine(uniform: Floats) -> Floats:
     """cos(theta) distributed as 3/4 sin^2(theta), from uniform numbers in [0, 1): the root of 2 + 3 c - c^3 = 4 u."""
     # Rounding may leave the range at its ends.
-    return np.clip(2 * np.cos((np.arccos(1 - 2 * uniform) + 4 * np.pi) / 3), -1, 1)
+    return np.asarray(np.clip(2 * np.cos((np.arccos(1 - 2 * uniform) + 4 * np.pi) / 3), -1, 1))
 
 
 def boosted(momenta: Floats, velocity: Floats) -> Floats:
