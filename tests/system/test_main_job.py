@@ -257,6 +257,17 @@ def test_ctrl_c_leaves_nothing_running_and_the_next_run_goes_on(start: Callable[
     assert chunks >= done
 
 
+def test_ctrl_c_ends_all_though_the_plugin_hangs(start: Callable[..., Run]) -> None:
+    run = start("hanging")
+    run.running("generate")
+    (plugin,) = [pid for pid, words in processes(run.output).items() if "flashlink plugin" in words]
+    os.kill(plugin, signal.SIGSTOP)
+    run.process.send_signal(signal.SIGINT)
+    assert run.finish(120) == 130
+    assert processes(run.output) == {}
+    assert "Nothing runs on" in run.said()
+
+
 def test_only_one_run_at_a_time(start: Callable[..., Run]) -> None:
     first = start("shared")
     first.running("generate")

@@ -63,21 +63,24 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = flashlink.main(args=arguments, prog_name="flashlink", standalone_mode=False)
     except click.ClickException as error:
-        print(f"flashlink: {error.format_message()}", file=sys.stderr)  # noqa: T201
+        _tell(error.format_message())
         return error.exit_code
     except FlashlinkError as error:
-        print(f"flashlink: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        _tell(" ".join(str(error).split()))
         return 1
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] in {"flashlink", "None"}:
             raise
         advice = "install what this command needs: pip install 'flashlink[plugin,sim,workflow]'"
-        print(f"flashlink: the Python package {error.name!r} is missing; {advice}", file=sys.stderr)  # noqa: T201
+        _tell(f"the Python package {error.name!r} is missing; {advice}")
         return 1
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"flashlink: {where}{error.strerror or error}", file=sys.stderr)  # noqa: T201
+        _tell(f"{error.filename or 'a file could not be read or written'}: {error.strerror or error}")
         return 1
     except (click.Abort, KeyboardInterrupt):
         return 130
     return result if isinstance(result, int) else 0
+
+
+def _tell(line: str) -> None:
+    print(f"flashlink: {line}", file=sys.stderr)  # noqa: T201

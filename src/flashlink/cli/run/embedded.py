@@ -40,6 +40,9 @@ class RunSite(Protocol):
     def keep_alive(self) -> None:
         """Start the plugin again if it has died, with a word about it."""
 
+    def restart(self) -> bool:
+        """Start the plugin afresh, since it hangs; False if it is somebody else's."""
+
     def drain(self, seconds: float) -> bool:
         """Wait until deleted pods have left nothing behind; False if some still have."""
 
@@ -67,6 +70,10 @@ class RemoteSite:
 
     def keep_alive(self) -> None:
         """Leave it to whoever runs the plugin; the executor has patience."""
+
+    def restart(self) -> bool:
+        """Leave it to whoever runs the plugin."""
+        return False
 
     def drain(self, seconds: float) -> bool:  # noqa: ARG002
         """Trust the plugin: it has taken the deletions."""
@@ -116,6 +123,12 @@ class EmbeddedSite:
             raise SiteError(f"the plugin ended {self._restarts} times ({how}); see {self._log}")
         self._say(f"The plugin ended ({how}); it is started again, its pods go on.")
         self._process = self._start()
+
+    def restart(self) -> bool:
+        """End the plugin, by force if need be, and start it on the same state."""
+        end(self._process, grace=1)
+        self._process = self._start()
+        return True
 
     def drain(self, seconds: float) -> bool:
         """Wait until the work folder holds no pod's folder any more."""

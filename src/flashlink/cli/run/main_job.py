@@ -56,9 +56,9 @@ def run(production: Production, site: str) -> int:
                 snakemake = start_snakemake(production, opened, ledger, log)
                 _attend(snakemake, opened, interruption, LedgerReader(ledger), progress, display)
             finally:
-                _clean_up(production, opened, display)
+                clean = _clean_up(production, opened, display)
         if interruption.count:
-            console.print("Interrupted. Nothing runs on; the next run goes on from here.")
+            console.print(f"Interrupted. {'Nothing runs on; t' if clean else 'T'}he next run goes on from here.")
             return interruption.exit_status
         if snakemake.returncode != 0:
             raise explained(progress.failures, log, opened.advice, console)
@@ -96,17 +96,25 @@ def _attend(
         snakemake.wait()
 
 
-def _clean_up(production: Production, site: RunSite, display: Display) -> None:
-    """Delete what pods are left, wait until they are gone, and end the plugin."""
+def _clean_up(production: Production, site: RunSite, display: Display) -> bool:
+    """Delete what pods are left, wait until they are gone, and end the plugin; False if some may still run."""
     try:
-        if left := delete_pods(production.output):
-            display.say(f"{len(left)} pods could not be deleted ({left[0]}); the next run tries again.")
-        elif not site.drain(_DRAIN_SECONDS):
+        left = delete_pods(production.output)
+        if left and site.restart():
+            left = delete_pods(production.output)
+        if left:
+            display.say(
+                f"{len(left)} pods could not be deleted ({left[0]}); they may run on, the next run tries again."
+            )
+        elif site.drain(_DRAIN_SECONDS):
+            return True
+        else:
             display.say(f"Some pods have not ended in {_DRAIN_SECONDS:g} s; see {production.folder}.")
     except FlashlinkError as error:
         display.say(f"Cleaning up: {error}")
     finally:
         site.close()
+    return False
 
 
 @contextmanager
