@@ -133,7 +133,7 @@ def test_poisson(mean):
 
 def test_the_primary_vertex_is_better_with_more_tracks():
     def distances(per_event):
-        particles = fire(300 * per_event, 211, (5e3, 5e4), (2.2, 4.5), seed=3, per_event=per_event)
+        particles = fire(120 * per_event, 211, (5e3, 5e4), (2.2, 4.5), seed=3, per_event=per_event)
         tracks, _ = reconstruct(particles, seed=3)
         _, first = np.unique(tracks["event"], return_index=True)
         true = particles["pv_x"][tracks["event"][first] * per_event]

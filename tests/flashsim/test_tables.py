@@ -9,10 +9,17 @@ from flashlink.flashsim.simulate import simulate
 from flashlink.flashsim.tables import FORMAT, read, write
 
 
-@pytest.fixture
-def written(tmp_path, trained):
-    path = tmp_path / "tables.json"
+@pytest.fixture(scope="module")
+def content(tmp_path_factory, trained):
+    path = tmp_path_factory.mktemp("tables") / "tables.json"
     write(path, trained[2])
+    return path.read_bytes()
+
+
+@pytest.fixture
+def written(tmp_path, content):
+    path = tmp_path / "tables.json"
+    path.write_bytes(content)
     return path
 
 

@@ -50,17 +50,21 @@ def refined(counts: Floats, levels: Sequence[Level], cells: tuple[int, int], str
         Probabilities, in the shape of `counts`. An outcome that training never had is impossible.
     """
     number = counts.sum(axis=-1, keepdims=True)
-    probability = np.broadcast_to(counts.sum(axis=tuple(range(counts.ndim - 1))) / counts.sum(), counts.shape)
+    # An axis has length 1 until a level tells its bins apart.
+    probability = counts.sum(axis=tuple(range(counts.ndim - 1)), keepdims=True) / counts.sum()
     for level in levels:
         axes = [axis for axis in cells if axis not in level.pool]
         observed = _smoothed(counts.sum(axis=level.pool, keepdims=True), axes, level.width)
-        expected = _smoothed((number * probability).sum(axis=level.pool, keepdims=True), axes, level.width)
+        alike = tuple(axis for axis in level.pool if probability.shape[axis] == 1)
+        predicted = (number.sum(axis=alike, keepdims=True) * probability).sum(axis=level.pool, keepdims=True)
+        expected = _smoothed(predicted, axes, level.width)
         prior = strength * probability.mean(axis=level.pool, keepdims=True)
         # Where a probability is 0 already, there is nothing to correct.
-        ratio = np.divide(observed + prior, expected + prior, out=np.ones_like(prior), where=prior > 0)
+        prior = np.broadcast_to(prior, observed.shape)
+        ratio = np.divide(observed + prior, expected + prior, out=np.ones_like(observed), where=prior > 0)
         probability = probability * ratio
         probability /= probability.sum(axis=-1, keepdims=True)
-    return np.asarray(probability)
+    return np.broadcast_to(probability, counts.shape).copy()
 
 
 def _smoothed(counts: Floats, axes: Sequence[int], width: float) -> Floats:

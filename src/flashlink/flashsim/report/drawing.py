@@ -88,8 +88,11 @@ class Points:
 
 def panels(width: float = 7.0, height: float = 5.0) -> tuple[Figure, Axes, Axes]:
     """A figure with a lower panel for the comparison."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    # Margins by hand: matplotlib's own layout takes half of the time that a figure takes.
+    figure = Figure(figsize=(width, height))
+    margins = {"left": 0.125, "right": 0.975, "bottom": 0.105, "top": 0.975, "hspace": 0.07}
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw=margins)
+    figure.align_ylabels()
     return figure, upper, lower
 
 
