@@ -63,6 +63,10 @@ class Job:
         """What the container wrote until now."""
         return _read(self.folder / "logs" / f"{container}.{instance}.log")
 
+    def reason(self, container: str = "main", instance: int = 0) -> str:
+        """Why flashlink could not start the container, or ended it; "" if it did neither."""
+        return _read(self.folder / "logs" / f"{container}.{instance}.reason").decode()
+
     @property
     def job_log(self) -> str:
         """What the script itself wrote, for the operator."""

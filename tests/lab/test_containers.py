@@ -312,7 +312,43 @@ def test_a_missing_image_is_told_in_the_jobs_log(pods):
     job = pods.run(one(container("/images/gone.sif", command=["true"])))
     assert job.ends() == {"main": (128, "runtime")}
     assert "main: its image /images/gone.sif does not exist" in job.job_log
+    assert job.reason() == "its image /images/gone.sif does not exist on this machine\n"
     assert job.log() == b""
+
+
+def test_an_image_that_cannot_be_fetched_is_told_to_the_user(pods):
+    job = pods.run(one(container("docker://127.0.0.1:9/no/such:image", command=["true"])))
+    assert job.ends() == {"main": (128, "runtime")}
+    assert job.reason().startswith("its image could not be fetched: ")
+    assert "127.0.0.1:9" in job.reason()
+    assert job.reason().count("\n") == 1
+    assert job.log() == b""
+    assert_clean(job)
+
+
+@pytest.mark.parametrize("medium", ["", "Memory"])
+def test_an_empty_dir_over_its_limit_ends_the_pod(pods, medium):
+    volumes = [{"name": "work", "emptyDir": {"medium": medium, "sizeLimit": "1Mi"}}]
+    fill = "trap '' TERM; stat -f -c %T /work; head -c 3000000 /dev/zero >/work/big; while :; do sleep 0.1; done"
+    main = shell(fill, volumeMounts=[{"name": "work", "mountPath": "/work"}])
+    job = pods.run(one(main, volumes=volumes, terminationGracePeriodSeconds=600))
+    assert job.ends()["main"][1] == "evicted", job.job_log
+    assert job.reason() == 'Usage of EmptyDir volume "work" exceeds the limit "1Mi"\n'
+    assert (job.log() == b"tmpfs\n") == (medium == "Memory")
+    assert not Path("/dev/shm", f"flashlink-{job.uid}").exists()
+    assert_clean(job)
+
+
+def test_a_delete_can_give_another_grace(pods):
+    job = pods.start(
+        one(shell("trap '' TERM; echo ready; while :; do sleep 0.1; done"), terminationGracePeriodSeconds=600)
+    )
+    job.until(lambda job: b"ready" in job.log())
+    (job.folder / "grace").write_text("0\n")
+    began = time.monotonic()
+    os.kill(job.process.pid, signal.SIGTERM)
+    assert job.wait() == 137
+    assert time.monotonic() - began < 6
 
 
 def test_folder_and_script_are_private(pods):

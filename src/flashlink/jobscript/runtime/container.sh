@@ -43,7 +43,7 @@ tick() { read -r -t "$1" -u 9; }
 # INDEX: run the container, again and again if the restart policy says so. Runs in a subshell of its own.
 supervise() {
   local index=$1 instance=0 delay=${FLASHLINK_BACKOFF:-10} longest code cause began
-  name=${pod_names[index]} stop='' child=''
+  name=${pod_names[index]} stop='' child='' told=''
   longest=$((delay * 30))
   trap 'stop_container cancelled' TERM
   trap 'stop_container deadline' USR1
@@ -56,7 +56,7 @@ supervise() {
     launch "$index" "$pod_folder/logs/$name.$instance.log" &
     child=$!
     [[ ! $stop ]] || stop_container "$stop"
-    await "$child"
+    await_container
     end_instance
     wants_restart || break
     ((SECONDS - began < 600)) || delay=${FLASHLINK_BACKOFF:-10}
@@ -105,10 +105,22 @@ wants_restart() {
 # ends the others in its own way; Apptainer passes it on.
 stop_container() {
   interrupted=1 stop=$1
-  [[ $child && ! ${killer:-} ]] || return 0
+  [[ $child && ! $told ]] || return 0
+  told=1
   kill -TERM "$child" 2>/dev/null
-  kill_later "$child" &
-  killer=$!
+}
+
+# Wait for the container's first process. The one that kills it is not started by the trap: when the time of the `read` in
+# `tick` is over, which the trap has interrupted, bash jumps back into that `read` from any other, even in a subshell.
+await_container() {
+  while kill -0 "$child" 2>/dev/null; do
+    tick 0.05
+    if [[ $told && ! ${killer:-} ]]; then
+      kill_later "$child" &
+      killer=$!
+    fi
+  done
+  await "$child"
 }
 
 # Seconds between SIGTERM and SIGKILL: the pod's, unless the plugin has left those of a delete; none when it is evicted.
