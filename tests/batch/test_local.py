@@ -26,6 +26,7 @@ def open_system(state: Path, *, cpus: int = 8, pods: int = 100) -> LocalBatch:
 
 class TestLocal(BatchContract):
     test_cancel_with_a_grace_of_its_own = pytest.mark.slow(BatchContract.test_cancel_with_a_grace_of_its_own)
+    test_a_killed_script_is_told_as_such = pytest.mark.slow(BatchContract.test_a_killed_script_is_told_as_such)
 
     @pytest.fixture
     def system(self, tmp_path: Path) -> Iterator[LocalBatch]:
@@ -38,6 +39,7 @@ class TestLocal(BatchContract):
             time.sleep(0.05)
         system.close()
 
+    @pytest.mark.slow
     def test_what_a_killed_script_left_has_time_to_clean_up(self, system: LocalBatch, tmp_path: Path) -> None:
         keeper = "(while kill -0 $$; do sleep 0.05; done; touch cleaned) 2>/dev/null &"
         job = self.job(tmp_path, f"{keeper} echo $$ >pid.part; mv pid.part pid; sleep 60; true")

@@ -7,6 +7,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ")
 
 
@@ -28,6 +30,7 @@ def test_each_container_has_a_log_of_its_own(kubelet, pod, container):
     assert kubelet.logs(one, "init0").text == "i\n"
 
 
+@pytest.mark.slow
 def test_tail_bytes_since_and_timestamps(kubelet, pod):
     one = pod("for i in 1 2 3 4 5; do echo line $i; done; sleep 2.2; echo last")
     kubelet.create(one)
@@ -63,6 +66,7 @@ def test_nothing_yet_is_200_and_an_explanation(kubelet, pod):
     kubelet.delete(one)
 
 
+@pytest.mark.slow
 def test_follow_shows_lines_within_a_second_and_ends_with_the_container(kubelet, pod):
     one = pod("for i in 1 2 3; do date +%s.%N; sleep 0.7; done")
     kubelet.create(one)
@@ -153,6 +157,7 @@ def test_followed_log_does_not_hold_up_the_end_of_the_plugin(new_plugin, new_kub
     assert pieces == [b""]
 
 
+@pytest.mark.slow
 def test_restarted_container_has_a_previous_log(new_plugin, new_kubelet, pod, eventually, monkeypatch):
     monkeypatch.setenv("FLASHLINK_BACKOFF", "1")
     plugin = new_plugin()

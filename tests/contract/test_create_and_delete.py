@@ -111,6 +111,7 @@ def test_delete_gives_the_grace(kubelet, plugin, pod, eventually, tmp_path):
     assert farewell.read_text() == "bye\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("own", "asked", "least", "most"), [(600, 0, 0.0, 5.0), (0, 2, 1.9, 8.0)])
 def test_delete_gives_the_grace_that_it_asks_for(kubelet, plugin, pod, eventually, own, asked, least, most):
     """As in Kubernetes it stands over the pod's own; the pod does not listen to SIGTERM."""
@@ -168,11 +169,11 @@ def _jobs(plugin, pods) -> int:
     return count
 
 
-def test_secrets_stay_out_of_logs_arguments_and_finished_books(new_plugin, new_kubelet, pod):
+def test_secrets_stay_out_of_logs_arguments_and_finished_books(new_plugin, new_kubelet, pod, eventually):
     plugin = new_plugin()
     kubelet = new_kubelet(plugin)
     secret = f"secret-{uuid.uuid4()}"
-    one = pod('test -n "$PASSWORD" && sleep 2')
+    one = pod('test -n "$PASSWORD" && sleep 0.8')
     one["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": secret}]
     kubelet.create(one)
     kubelet.until(one, "Running")
@@ -182,6 +183,7 @@ def test_secrets_stay_out_of_logs_arguments_and_finished_books(new_plugin, new_k
     with sqlite3.connect(plugin.state / "books.sqlite") as books:
         assert books.execute("SELECT count(*) FROM requests").fetchone() == (0,)
     books.close()
+    eventually(lambda: not (plugin.pod_folder(one) / "tmp").exists())
     for path in (plugin.state, *plugin.state.rglob("*")):
         assert path.stat().st_mode & 0o077 == 0, path
 

@@ -73,6 +73,7 @@ def test_pod_over_the_size_limit_of_a_volume_is_evicted(kubelet, plugin, pod):
     assert ended["message"] == 'Usage of EmptyDir volume "x" exceeds the limit "1Mi"'
 
 
+@pytest.mark.slow
 def test_pod_whose_job_was_killed_leaves_no_memory_taken(kubelet, plugin, pod):
     one = pod("sleep 60")
     one["spec"]["volumes"] = [{"name": "x", "emptyDir": {"medium": "Memory"}}]
@@ -153,7 +154,7 @@ def test_status_carries_identity_and_job_id(kubelet, pod):
 
 
 def test_container_that_stays_in_the_cluster_goes_with_the_others(kubelet, pod, container):
-    one = pod(containers=[container("main", "sleep 1.5; exit 0"), container("mesh", "unused")], init=["true"])
+    one = pod(containers=[container("main", "sleep 0.5; exit 0"), container("mesh", "unused")], init=["true"])
     one["metadata"]["annotations"]["interlink.eu/disable-offload-containers"] = "mesh"
     kubelet.create(one)
     kubelet.until(one, "Running")
@@ -163,13 +164,14 @@ def test_container_that_stays_in_the_cluster_goes_with_the_others(kubelet, pod, 
 
 
 def test_init_container_that_stays_in_the_cluster_does_not_keep_the_pod_pending(kubelet, pod):
-    one = pod("sleep 1.5", init=["unused", "true"])
+    one = pod("sleep 0.5", init=["unused", "true"])
     one["metadata"]["annotations"]["interlink.eu/disable-offload-init-containers"] = "init0"
     kubelet.create(one)
     kubelet.until(one, "Running")
     assert kubelet.until(one, "Succeeded", "Failed") == "Succeeded"
 
 
+@pytest.mark.slow
 def test_container_killed_with_its_job_is_not_a_success(kubelet, plugin, pod, eventually):
     one = pod("sleep 60")
     kubelet.create(one)

@@ -322,9 +322,10 @@ def test_a_pod_that_fills_an_empty_dir_over_its_limit_is_ended(start: Start, in_
     assert not memory_folder(job).exists()
 
 
+@pytest.mark.slow
 def test_a_pod_that_keeps_within_its_limits_is_left_alone(start: Start) -> None:
     volume = EmptyDir("x", size_limit=2 * 2**20)
-    job = start(shell("main", "head -c 1000000 /dev/zero >../../volumes/x/fits; sleep 2.5"), volumes={"x": volume})
+    job = start(shell("main", "head -c 1000000 /dev/zero >../../volumes/x/fits; sleep 1.5"), volumes={"x": volume})
     assert job.wait() == 0
 
 

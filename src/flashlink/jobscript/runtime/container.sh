@@ -171,9 +171,9 @@ launch() {
   container_log=$2
   exec </dev/null >>"$2" 9<&- || refuse "cannot write the log $2"
   declare_container "$1"
+  mkdir -p -- "$pod_folder/tmp/$name" || refuse 'cannot make its scratch folder'
   umask 022
   check_sources
-  mkdir -p -- "$pod_folder/tmp/$name" || refuse 'cannot make its scratch folder'
   if [[ $pod_runtime == host ]]; then
     start_process "$1"
   fi
