@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -134,9 +136,16 @@ def test_interruptions_are_counted_and_nothing_else_happens() -> None:
     assert interruption.exit_status == 143
 
 
-def test_a_long_path_gives_a_short_private_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    short, long = tmp_path / "a", tmp_path / ("x" * 120)
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A place for temporary files with a short name, unlike `tmp_path` in a worker of pytest-xdist."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        yield Path(folder)
+
+
+def test_a_long_path_gives_a_short_private_socket(temporary: Path) -> None:
+    short, long = temporary / "a", temporary / ("x" * 120)
     assert socket_path(short) == short / "plugin.sock"
     socket = socket_path(long)
     assert socket == socket_path(long)

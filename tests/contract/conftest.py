@@ -138,8 +138,13 @@ class FakeVirtualKubelet:
         self.phases[uid] = "Pending"
         return answer
 
-    def delete(self, pod: dict[str, Any], grace: int = 30) -> httpx.Response:
-        """Send a delete and forget the pod at once, whatever the answer."""
+    def delete(self, pod: dict[str, Any], grace: int | None = None) -> httpx.Response:
+        """Send a delete and forget the pod at once, whatever the answer.
+
+        As the API server has it, the grace is the pod's own unless the delete says otherwise.
+        """
+        if grace is None:
+            grace = pod["spec"].get("terminationGracePeriodSeconds", 30)
         self.pods.pop(pod["metadata"]["uid"], None)
         body = json.loads(json.dumps(pod))
         body["metadata"] |= {"deletionTimestamp": "2026-01-02T03:04:05Z", "deletionGracePeriodSeconds": grace}
