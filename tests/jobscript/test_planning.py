@@ -24,7 +24,7 @@ from flashlink.pods.pod import (
 )
 from flashlink.site.config import Batch, Containers, Images, Limits, Site, Volumes
 
-FOLDER = PurePosixPath("/work/uid")
+FOLDER = PurePosixPath("/pods/uid")
 APPTAINER = Site(
     batch=Batch(system="htcondor"),
     containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"),

@@ -17,7 +17,7 @@ from flashlink.pods.pod import EmptyDir, File, Files
 
 SHELLCHECK = str(Path(sys.executable).parent / "shellcheck")
 GOLDEN = Path(__file__).parent / "golden"
-FOLDER = PurePosixPath("/work/5f2c")
+FOLDER = PurePosixPath("/pods/5f2c")
 STEP = Step("main", ("sh", "-c", 'echo "it\'s $HOME"\n'), (), "", (("A", "x y"), ("EMPTY", "")), "", ())
 HOST = JobPlan("5f2c", "pod", FOLDER, "host", "", (), (), (STEP,))
 VOLUMES = FOLDER / "volumes"

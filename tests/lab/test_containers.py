@@ -170,10 +170,10 @@ def test_files_cannot_be_written(pods):
 
 
 def test_init_containers_run_in_order_and_share_an_empty_dir(pods):
-    mounts = [{"name": "work", "mountPath": "/work"}]
-    first = {**shell("sleep 0.5; echo first >>/work/order", volumeMounts=mounts), "name": "first"}
-    second = {**shell("echo second >>/work/order", volumeMounts=mounts), "name": "second"}
-    main = shell("cat /work/order", volumeMounts=mounts)
+    mounts = [{"name": "work", "mountPath": "/shared"}]
+    first = {**shell("sleep 0.5; echo first >>/shared/order", volumeMounts=mounts), "name": "first"}
+    second = {**shell("echo second >>/shared/order", volumeMounts=mounts), "name": "second"}
+    main = shell("cat /shared/order", volumeMounts=mounts)
     job = pods.run(
         {"initContainers": [first, second], "containers": [main], "volumes": [{"name": "work", "emptyDir": {}}]}
     )
@@ -192,8 +192,8 @@ def test_a_failed_init_container_stops_the_pod(pods):
 
 
 def test_containers_run_side_by_side(pods):
-    mounts = [{"name": "work", "mountPath": "/work"}]
-    meet = "touch /work/$0; for _ in $(seq 100); do [ -e /work/$1 ] && exit 0; sleep 0.1; done; exit 1"
+    mounts = [{"name": "work", "mountPath": "/shared"}]
+    meet = "touch /shared/$0; for _ in $(seq 100); do [ -e /shared/$1 ] && exit 0; sleep 0.1; done; exit 1"
     here = {**container(command=["sh", "-c", meet, "here", "there"], volumeMounts=mounts), "name": "here"}
     there = {**container(command=["sh", "-c", meet, "there", "here"], volumeMounts=mounts), "name": "there"}
     job = pods.run({"containers": [here, there], "volumes": [{"name": "work", "emptyDir": {}}]})
@@ -301,8 +301,8 @@ def test_what_a_container_leaves_running_ends_with_it(pods):
 
 
 def test_a_container_restarts_on_failure(pods):
-    mounts = [{"name": "work", "mountPath": "/work"}]
-    main = shell("echo again; [ -e /work/tried ] || { touch /work/tried; exit 1; }", volumeMounts=mounts)
+    mounts = [{"name": "work", "mountPath": "/shared"}]
+    main = shell("echo again; [ -e /shared/tried ] || { touch /shared/tried; exit 1; }", volumeMounts=mounts)
     job = pods.run(one(main, restartPolicy="OnFailure", volumes=[{"name": "work", "emptyDir": {}}]))
     assert job.wait() == 0
     assert job.log(instance=0) == job.log(instance=1) == b"again\n"
@@ -329,8 +329,8 @@ def test_an_image_that_cannot_be_fetched_is_told_to_the_user(pods):
 @pytest.mark.parametrize("medium", ["", "Memory"])
 def test_an_empty_dir_over_its_limit_ends_the_pod(pods, medium):
     volumes = [{"name": "work", "emptyDir": {"medium": medium, "sizeLimit": "1Mi"}}]
-    fill = "trap '' TERM; stat -f -c %T /work; head -c 3000000 /dev/zero >/work/big; while :; do sleep 0.1; done"
-    main = shell(fill, volumeMounts=[{"name": "work", "mountPath": "/work"}])
+    fill = "trap '' TERM; stat -f -c %T /shared; head -c 3000000 /dev/zero >/shared/big; while :; do sleep 0.1; done"
+    main = shell(fill, volumeMounts=[{"name": "work", "mountPath": "/shared"}])
     job = pods.run(one(main, volumes=volumes, terminationGracePeriodSeconds=600))
     assert job.ends()["main"][1] == "evicted", job.job_log
     assert job.reason() == 'Usage of EmptyDir volume "work" exceeds the limit "1Mi"\n'

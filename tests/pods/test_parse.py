@@ -61,7 +61,7 @@ def test_everything_of_a_container() -> None:
     main = {
         "command": ["sh", "-c", "echo $(A) $$(A) $(NO)"],
         "args": ["$(B)"],
-        "workingDir": "/work//here/",
+        "workingDir": "/srv//here/",
         "env": [
             {"name": "A", "value": "1"},
             {"name": "B", "value": "$(A)"},
@@ -73,7 +73,7 @@ def test_everything_of_a_container() -> None:
     container = parse(request(main=main)).containers[0]
     assert container.command == ("sh", "-c", "echo 2 $(A) $(NO)")
     assert container.args == ("$(A)",)
-    assert container.working_dir == "/work/here"
+    assert container.working_dir == "/srv/here"
     assert list(container.env.items()) == [("A", "2"), ("B", "$(A)"), ("E", "")]
     assert container.requests == Resources(cpu=0.5, memory=2**30, gpu=1, gpu_vendor="nvidia")
     assert container.limits == Resources(cpu=2, memory=2**30, gpu=1, gpu_vendor="nvidia")

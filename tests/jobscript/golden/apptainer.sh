@@ -1,5 +1,5 @@
 
-pod 5f2c /work/5f2c apptainer /usr/bin/apptainer OnFailure 5 600
+pod 5f2c /pods/5f2c apptainer /usr/bin/apptainer OnFailure 5 600
 runtime_options --ipc
 process_path '/opt/a b'
 
@@ -25,7 +25,7 @@ init_container prep container_0
 
 container_1() {
   with_image docker://debian:12
-  with_bind /work/5f2c/volumes/e/a:b,c /e rw volume /work/5f2c/volumes/e
+  with_bind /pods/5f2c/volumes/e/a:b,c /e rw volume /pods/5f2c/volumes/e
   with_bind /data/x /x ro Directory /data
   with_args --all
 }
