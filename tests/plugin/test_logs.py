@@ -137,6 +137,15 @@ def test_what_no_note_covers_yet_has_the_time_of_the_file(tmp_path):
     assert read(path, Wanted(timestamps=True, tail=1)) == nanoseconds(NOW + 5).encode() + b" fresh\n"
 
 
+def test_a_note_counts_though_the_file_was_written_before_it(tmp_path):
+    path = tmp_path / "main.0.log"
+    path.write_bytes(b"line\n")
+    path.with_suffix(".times").write_text(f"{NOW + 0.1} 5\n")
+    os.utime(path, (NOW - 0.1, NOW - 0.1))
+    assert read(path, Wanted(timestamps=True)) == nanoseconds(NOW + 0.1).encode() + b" line\n"
+    assert read(path, Wanted(since=NOW)) == b"line\n"
+
+
 def test_instances(tmp_path):
     folder = tmp_path / "logs"
     folder.mkdir()

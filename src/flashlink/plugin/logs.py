@@ -206,7 +206,8 @@ class Times:
     def size_before(self, since: float) -> int:
         """The size that the log had before `since`: all up to there is older."""
         self._update()
-        if self._latest() < since:  # what no note covers yet is older, too
+        noted = bool(self._notes) and self._notes[-1][0] >= since
+        if not noted and self._latest() < since:  # what no note covers yet is older, too
             return sys.maxsize
         return max((size for time, size in self._notes if time < since), default=0)
 
