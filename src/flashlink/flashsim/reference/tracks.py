@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.random import Stream
@@ -47,7 +48,7 @@ class Tracks:
     def ghost_probability(self, geometry: Geometry) -> Floats:
         """From 0 to 1."""
         constant, *slopes = geometry.ghosts.log_odds
-        return np.asarray(1 / (1 + np.exp(-constant - sum(map(np.multiply, slopes, self.features)))))
+        return np.asarray(special.expit(constant + sum(map(np.multiply, slopes, self.features))))
 
 
 def find_tracks(particles: Columns, passage: Passage, geometry: Geometry, seed: int) -> Tracks:
