@@ -62,7 +62,7 @@ def _bare(arguments: argparse.Namespace, output: Path) -> list[str]:
 
 
 def _timed(command: list[str]) -> float:
-    """Wall time of a command in a bare environment, as pods have: variables that steer BLAS would change last digits."""
+    """Wall time of a command in a bare environment, as pods have: what steers BLAS would change last digits."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     began = time.monotonic()
     subprocess.run(command, check=True, env={"PATH": path, "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"})
