@@ -163,8 +163,7 @@ def _check_security(context: Value) -> None:
     fields.check(context, fields.SECURITY_CONTEXT, "security context")
     if context["runAsUser"].integer(0) == 0:
         raise context["runAsUser"].refuse("a job never runs as root; leave it out to run as the account of the site")
-    if context["capabilities"]["add"]:
-        raise context["capabilities"]["add"].refuse("a job cannot be given capabilities; leave it out")
+    fields.check(context["capabilities"], fields.CAPABILITIES, "security context's capabilities")
 
 
 def _containers(containers: Value, spec: Value, away: Collection[str]) -> tuple[Container, ...]:
