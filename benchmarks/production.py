@@ -14,15 +14,13 @@ import numpy as np
 import pythia8mc
 
 from flashlink.flashsim.files import Columns
-from flashlink.flashsim.generate import SETTINGS, Source, generate
+from flashlink.flashsim.generate import BLOCK, Source, generate
 from flashlink.flashsim.parameterize import parameterize
+from flashlink.flashsim.pythia import B_TO_JPSI_K
 from flashlink.flashsim.reference import reconstruct
 from flashlink.flashsim.simulate import simulate
 
 SEED, TRAINING_SEED = 1, 2
-
-#: Events that generator and bare Pythia make in turns.
-STRIDE = 50
 
 Result = TypeVar("Result")
 
@@ -36,7 +34,13 @@ def timed(work: Callable[[], Result]) -> tuple[Result, float]:
 def bare_pythia() -> pythia8mc.Pythia:
     """Pythia by itself with the settings of the generator."""
     pythia = pythia8mc.Pythia("", False)
-    for setting in ("Print:quiet = on", "Random:setSeed = on", f"Random:seed = {SEED}", *SETTINGS):
+    for setting in (
+        "Print:quiet = on",
+        "Random:setSeed = on",
+        f"Random:seed = {SEED}",
+        *B_TO_JPSI_K.settings,
+        "521:mayDecay = off",
+    ):
         pythia.readString(setting)
     pythia.init()
     return pythia
@@ -54,12 +58,12 @@ def main() -> None:
     training = generate(max(events // 2, 500), 0, TRAINING_SEED).columns
     tables = parameterize(training, reconstruct(training, TRAINING_SEED)[0])
     pythia, source = bare_pythia(), Source(SEED)
+    list(source.particles(events, 1))
     ours = alone = 0.0
     # In turns, so that both see the machine alike.
-    for first in range(0, events, STRIDE):
-        numbers = np.arange(first, min(first + STRIDE, events))
+    for first in range(0, events, BLOCK):
         before = source.tried
-        ours += timed(lambda: list(source.collisions(numbers)))[1]  # noqa: B023  # called at once
+        ours += timed(lambda: list(source.particles(first, min(BLOCK, events - first))))[1]  # noqa: B023  # called at once
         alone += timed(lambda: [pythia.next() for _ in range(source.tried - before)])[1]  # noqa: B023
     generated, whole = timed(lambda: generate(events, 0, SEED))
     particles = generated.columns

@@ -5,6 +5,7 @@ import pytest
 
 from flashlink.errors import RequestError
 from flashlink.flashsim.generate import BEAM_SPOT, ETA_RANGE, LEAST_MOMENTUM, generate
+from flashlink.flashsim.pythia import Process, read_settings
 from flashlink.flashsim.samples import GENERATED
 
 B_MASS, PSI_MASS = 5279.4, 3096.9  # MeV, PDG
@@ -22,7 +23,7 @@ def _mass(columns, rows):
 
 
 def _chains(columns):
-    """Rows of B, J/psi, K, mu+, mu- of each event."""
+    """Rows of B, J/psi, K, mu-, mu+ of each event."""
     return np.flatnonzero(columns["signal"]).reshape(-1, 5)
 
 
@@ -40,7 +41,7 @@ def test_one_signal_chain_in_each_event(columns):
     assert set(pdg[:, 0]) == {521, -521}
     np.testing.assert_array_equal(pdg[:, 1], 443)
     np.testing.assert_array_equal(pdg[:, 2], 321 * np.sign(pdg[:, 0]))
-    np.testing.assert_array_equal(pdg[:, 3:], [[-13, 13]] * 60)
+    np.testing.assert_array_equal(pdg[:, 3:], [[13, -13]] * 60)
     np.testing.assert_array_equal(columns["mother"][chains], [[-1, 0, 0, 1, 1]] * 60)
     np.testing.assert_array_equal(columns["stable"][chains], [[False, False, True, True, True]] * 60)
     np.testing.assert_array_equal(columns["charge"][chains].sum(axis=1), 2 * np.sign(pdg[:, 0]))
@@ -105,6 +106,46 @@ def test_beam_spot(columns):
 def test_numbers_out_of_range(events, first):
     with pytest.raises(RequestError):
         generate(events, first, seed=1)
+
+
+def test_other_processes_from_a_file_of_settings(tmp_path):
+    path = tmp_path / "minimum-bias.cmnd"
+    path.write_text(
+        "! Comments begin like this.\nBeams:eCM = 8000.\n  SoftQCD:inelastic = on  ! and follow like this\n\n"
+    )
+    columns = generate(20, 0, seed=1, process=Process(read_settings(path))).columns
+    assert not columns["signal"].any()
+    assert columns["stable"].all()
+    assert 10 < len(np.unique(columns["event"])) <= 20
+    assert (columns["mother"] == -1).all()
+    # Neither side of the beam is preferred, so nothing was turned.
+    assert (generate(20, 0, seed=1, process=Process(("Beams:eCM = 8000.", "SoftQCD:inelastic = on"))).columns["px"]
+            == columns["px"]).all()  # fmt: skip
+
+
+def test_other_forced_decays_hold_for_one_particle_alone():
+    decay = ("531:onMode = off", "531:onIfMatch = 333 22", "333:onMode = off", "333:onIfMatch = 321 -321")
+    columns = generate(
+        10, 0, seed=1, process=Process(("HardQCD:hardbbbar = on", "Beams:eCM = 13000."), 531, decay)
+    ).columns
+    chains = columns["pdg"][columns["signal"]].reshape(10, 5)
+    assert (np.abs(chains) == [531, 333, 22, 321, 321]).all()
+    assert columns["charge"][columns["signal"]].reshape(10, 5)[:, 2].tolist() == [0] * 10
+    stable = columns["stable"] & (columns["charge"] != 0)
+    assert (columns["multiplicity"] == np.bincount(columns["event"], weights=stable)[columns["event"]]).all()
+
+
+@pytest.mark.parametrize(
+    ("process", "words"),
+    [
+        (Process(("Beems:eCM = 1",)), "Beems:eCM = 1"),
+        (Process(("HardQCD:hardbbbar = on",), 521, ("521:onMod = off",)), "521:onMod = off"),
+    ],
+)
+def test_lines_that_pythia_does_not_know_are_named(process, words, capfd):
+    with pytest.raises(RequestError, match=words):
+        generate(1, 0, seed=1, process=process)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_pythia_prints_nothing(capfd, columns):

@@ -75,7 +75,7 @@ def test_the_generator_decays_its_signal_so():
     columns = generate(120, 0, seed=5).columns
     chains = np.flatnonzero(columns["signal"]).reshape(-1, 5)
     momenta = np.stack([columns[name] for name in ("energy", "px", "py", "pz")], axis=1)
-    cosine = helicity_of(*(momenta[chains[:, place]] for place in (0, 1, 3)))
+    cosine = helicity_of(*(momenta[chains[:, place]] for place in (0, 1, 4)))
     # 1/5 with a standard error of 0.02; 1/3 if the decay were even.
     assert (cosine**2).mean() == pytest.approx(0.2, abs=0.06)
     assert momenta[chains[:, 3]] + momenta[chains[:, 4]] == pytest.approx(momenta[chains[:, 1]], abs=1e-4)

@@ -1,46 +1,34 @@
-"""The generator: proton-proton collisions with Pythia 8 and one forced B+ -> J/psi(mu+ mu-) K+ in each event.
+"""The generator: proton-proton collisions with Pythia 8, by default with one forced B+ -> J/psi(mu+ mu-) K+ in each.
 
-Each event has a random number sequence of its own, keyed on seed and event number, so that an event is the same in
-whatever chunk it is made. Pythia's random numbers come in 900 million disjoint sequences: consecutive events use
-consecutive ones, from a place that the seed chooses.
+Events come in blocks, each with a random number sequence of its own, keyed on seed and block, so that an event is the
+same in whatever chunk it is made. Pythia's random numbers come in 900 million disjoint sequences: consecutive blocks
+use consecutive ones, from a place that the seed chooses.
 
-Equal beams make a collision and its mirror image along the beam equally likely. Events are turned so that the signal
-goes forward, to the spectrometer: twice as many of them can be reconstructed, and none is unphysical.
+Equal beams make a collision and its mirror image along the beam equally likely. Events with a signal are turned so that
+it goes forward, to the spectrometer: twice as many of them can be reconstructed, and none is unphysical.
 
-Pythia knows no polarisation of the J/psi; `flashlink.flashsim.polarisation` gives the signal's muons their directions.
+Pythia knows no polarisation of the J/psi; `flashlink.flashsim.polarisation` gives its muons their directions.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pythia8mc
 
 from flashlink import __version__
-from flashlink.errors import InternalError, wrong
+from flashlink.errors import wrong
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.polarisation import longitudinal_decays
+from flashlink.flashsim.pythia import B_TO_JPSI_K, Collisions, Decays, Generator, Process
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.samples import GENERATED
 
 B_PLUS, J_PSI, MUON, K_PLUS = 521, 443, 13, 321
-
-#: Pythia settings. The B+ is left undecayed at first, so that events without one are told early and cheaply.
-SETTINGS = (
-    "Beams:eCM = 13000.",
-    "HardQCD:hardbbbar = on",
-    f"{B_PLUS}:mayDecay = off",
-)
-
-#: Decay settings that change while an event is made: the B+ has the signal channel alone until the others' turn comes.
-SIGNAL_DECAY = (f"{B_PLUS}:onMode = off", f"{B_PLUS}:onIfMatch = {J_PSI} {K_PLUS}")
-PSI_TO_MUONS = (f"{J_PSI}:onMode = off", f"{J_PSI}:onIfMatch = {MUON} -{MUON}")
-PSI_FREELY = (f"{J_PSI}:onMode = on",)
 
 #: Standard deviations of the beam spot in x, y, z, mm: as at LHCb in Run 2.
 BEAM_SPOT = (0.03, 0.03, 40.0)
@@ -50,17 +38,16 @@ ETA_RANGE = (1.4, 6.0)
 LEAST_MOMENTUM = 1000.0
 LAST_ORIGIN = 2500.0
 
+#: Events that share a sequence of random numbers, and collisions that Pythia makes at once.
+BLOCK, BATCH = 125, 50
+
 _SEQUENCES = 900_000_000
 _GEV = 1000.0
 _LEAST_PZ = LEAST_MOMENTUM / _GEV * np.tanh(ETA_RANGE[0])
 
-#: Charged particles that live long enough.
-_CHARGED = frozenset({11, MUON, 211, K_PLUS, 2212})
-
-#: What is copied of a particle, in this order.
-_COPIED = ("pdg", "charge", "px", "py", "pz", "energy", "x", "y", "z")
-
-_Row = tuple[float, ...]
+#: Charged particles that live long enough, and the sign of the charge of those with positive PDG numbers.
+_CHARGED = np.array([11, MUON, 211, K_PLUS, 2212])
+_LEPTONS = (11, MUON)
 
 
 @dataclass(frozen=True)
@@ -70,7 +57,7 @@ class Generated:
     Attributes:
         columns: The table, by `flashlink.flashsim.samples.GENERATED`.
         metadata: What made it.
-        tried: Collisions that were generated to find enough with a B+ or B-.
+        tried: Collisions that were generated to find enough with a signal.
     """
 
     columns: Columns
@@ -78,169 +65,160 @@ class Generated:
     tried: int
 
 
-def generate(events: int, first_event: int, seed: int) -> Generated:
-    """Generate collisions that contain the signal decay.
+def generate(events: int, first_event: int, seed: int, process: Process = B_TO_JPSI_K) -> Generated:
+    """Generate collisions.
 
     Args:
-        events: How many.
+        events: How many that have the signal of the process.
         first_event: Number of the first; the others follow.
         seed: Seed of the production.
+        process: What to generate.
 
     Raises:
-        RequestError: A number is out of range.
+        RequestError: A number is out of range, or Pythia does not know a line of the process.
     """
     if events < 1:
         raise wrong("events", events, "a positive number")
     if not 0 <= first_event <= first_event + events <= _SEQUENCES:
         raise wrong("first event", first_event, f"from 0 to {_SEQUENCES - events}: event numbers end at {_SEQUENCES}")
-    numbers = np.arange(first_event, first_event + events)
-    source = Source(seed)
-    rows: list[_Row] = []
-    sizes: list[int] = []
-    for particles in source.collisions(numbers):
-        rows += particles
-        sizes.append(len(particles))
-    columns = _table(np.array(rows), np.array(sizes), numbers, seed)
+    source = Source(seed, process)
+    parts = list(source.particles(first_event, events))
+    columns = _table({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, seed)
     metadata = {
         "kind": "generated",
         "seed": seed,
         "first_event": first_event,
         "events": events,
-        "settings": list(SETTINGS),
+        "settings": list(process.settings),
+        "signal": process.signal,
+        "decay": list(process.decay),
         "beam_spot_mm": list(BEAM_SPOT),
-        "polarisation": "J/psi of the signal longitudinal",
-        "versions": {"flashlink": __version__, "pythia": f"{source.pythia.parm('Pythia:versionNumber'):.3f}"},
+        "polarisation": "J/psi from the signal longitudinal",
+        "versions": {"flashlink": __version__, "pythia": source.generator.version},
     }
     return Generated(columns, metadata, source.tried)
 
 
 class Source:
-    """Pythia, set up once; prints nothing.
+    """Pythia, and the particles of its events.
 
     Args:
         seed: Seed of the production.
+        process: What to make.
 
     Attributes:
-        pythia: The generator.
+        generator: Pythia.
         tried: Collisions generated so far.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.pythia = pythia8mc.Pythia("", False)
+    def __init__(self, seed: int, process: Process = B_TO_JPSI_K) -> None:
+        self.generator = Generator(process)
         self.tried = 0
-        self._seed = seed
+        self._seed, self._signal = seed, process.signal
         self._base = int.from_bytes(hashlib.blake2b(f"pythia\0{seed}".encode(), digest_size=8).digest(), "little")
-        for setting in ("Print:quiet = on", "Random:setSeed = on", "Random:seed = 1", *SETTINGS):
-            if not self.pythia.readString(setting):
-                raise InternalError(f"Pythia does not know the setting {setting!r}")
-        if not self.pythia.init():
-            raise InternalError("Pythia cannot be initialised with the settings of flashlink")
-        self._b_plus = self.pythia.particleData.findParticle(B_PLUS)
-        self._b_channels = [self._b_plus.channel(index) for index in range(self._b_plus.sizeChannels())]
-        # some channels are for the particle or the antiparticle alone, so "all on" would not be as before
-        self._b_modes = [channel.onMode() for channel in self._b_channels]
-        self._set(SIGNAL_DECAY)
 
-    def _set(self, settings: Sequence[str]) -> None:
-        for setting in settings:
-            if not self.pythia.particleData.readString(setting):
-                raise InternalError(f"Pythia does not know the decay setting {setting!r}")
+    def particles(self, first_event: int, events: int) -> Iterator[Columns]:
+        """The visible particles of consecutive events, batch by batch, and the whole chain of each signal before them.
 
-    def collisions(self, numbers: npt.NDArray[np.int64]) -> Iterator[list[_Row]]:
-        """The particles of each event: the signal chain (B, J/psi, K, mu, mu), then the others in Pythia's order."""
-        choices = Stream(self._seed, "generate/signal").uniform(numbers, 0, 1)[0]
-        for number, choice in zip(numbers.tolist(), choices.tolist(), strict=True):
-            self.pythia.rndm.init(1 + (self._base + number) % _SEQUENCES)
-            rows: list[_Row] = []
-            while not rows:
-                self.tried += 1
-                rows = self._collide(choice)
-            yield rows
+        The momenta are in GeV, places count from the collision, ``mother`` counts within the chain.
+        """
+        last = first_event + events
+        for block in range(first_event // BLOCK, (last - 1) // BLOCK + 1):
+            self.generator.begin(1 + (self._base + block) % _SEQUENCES)
+            number, end = block * BLOCK, (block + 1) * BLOCK
+            while number < min(end, last):
+                # No more than are missing, since each may have a signal: none is made in vain.
+                collisions = self.generator.collide(min(BATCH, end - number))
+                self.tried += collisions.count
+                rows, found = self._signals(collisions, number)
+                columns = self._columns(collisions, rows, found)
+                columns["event"] += number
+                number += len(found)
+                inside = (columns["event"] >= first_event) & (columns["event"] < last)
+                yield {name: values[inside] for name, values in columns.items()}
 
-    def _collide(self, choice: float) -> list[_Row]:
-        """One collision; no particles if Pythia fails or there is no B+ or B-, of which `choice` takes one."""
-        if not self.pythia.next():
-            return []
-        event = self.pythia.event
-        # Asking Pythia for a particle costs more than anything else here, so each is asked for once.
-        particles = event.particles()
-        numbers = [particle.idAbs() for particle in particles]
-        if B_PLUS not in numbers:
-            return []
-        mesons = [index for index, number in enumerate(numbers) if number == B_PLUS]
-        meson = mesons[int(choice * len(mesons))]
-        side = 1 if particles[meson].pz() > 0 else -1
-        charged = (particle for particle, number in zip(particles, numbers, strict=True) if number in _CHARGED)
-        others = _rows(charged, side)
-        chain = self._decay(meson, alone=len(mesons) == 1)
-        if not chain:
-            return []
-        added = [event[index] for index in range(len(particles), event.size()) if index not in chain]
-        signal = [_row(event[index], side) for index in chain]
-        return signal + others + _rows((particle for particle in added if particle.idAbs() in _CHARGED), side)
+    def _signals(self, collisions: Collisions, first: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Rows of the chosen particles and the collisions that have one; without a signal no rows and all of them."""
+        if not self._signal:
+            return np.zeros(0, dtype=np.int64), np.arange(collisions.count)
+        rows = np.flatnonzero(collisions.final & (np.abs(collisions.pdg) == self._signal))
+        found, start, number = np.unique(collisions.event[rows], return_index=True, return_counts=True)
+        choice = Stream(self._seed, "generate/signal").uniform(first + np.arange(len(found)), 0, 1)[0]
+        return rows[start + (choice * number).astype(np.int64)], found
 
-    def _decay(self, meson: int, *, alone: bool) -> list[int]:
-        """Decay one B as signal and the others freely; returns the places of the signal chain, none if Pythia fails."""
-        event = self.pythia.event
-        self._b_plus.setMayDecay(True)
-        try:
-            self.pythia.moreDecays(meson)
-            psi, kaon = _daughters(event, meson, J_PSI)
-            self._set(PSI_TO_MUONS)
-            self.pythia.moreDecays(psi)
-            self._set(PSI_FREELY)
-            chain = [meson, psi, kaon, *_daughters(event, psi, -MUON)]
-            return chain if alone or self._decay_others() else []
-        finally:
-            self._b_plus.setMayDecay(False)
-
-    def _decay_others(self) -> bool:
-        """Decay the B+ and B- that are not signal."""
-        for channel, mode in zip(self._b_channels, self._b_modes, strict=True):
-            channel.onMode(mode)
-        decayed: bool = self.pythia.moreDecays()
-        self._set(SIGNAL_DECAY)
-        return decayed
+    def _columns(
+        self, collisions: Collisions, signals: npt.NDArray[np.int64], found: npt.NDArray[np.int64]
+    ) -> Columns:  # fmt: skip
+        """The particles of the collisions `found`: chains, the record's, then what came of other signal particles."""
+        index = np.full(collisions.count, -1)
+        index[found] = np.arange(len(found))
+        side = np.ones(collisions.count)
+        side[collisions.event[signals]] = np.where(collisions.momentum[signals, 2] > 0, 1, -1)
+        parts = [_of_record(collisions, side)]
+        if len(signals):
+            parts.insert(0, _of_decays(self.generator.decay_signal(collisions[signals]), collisions.event[signals]))
+            held = collisions.final & (np.abs(collisions.pdg) == self._signal)
+            held[signals] = False
+            others = np.flatnonzero(held)
+            if len(others):
+                decays = self.generator.decay_freely(collisions[others])
+                parts.append(_others(_of_decays(decays, collisions.event[others]), side))
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        turn = side[columns["event"]]
+        columns["pz"], columns["z"] = turn * columns["pz"], turn * columns["z"]
+        columns["event"] = index[columns["event"]]
+        order = np.argsort(columns["event"], kind="stable")
+        order = order[columns["event"][order] >= 0]
+        return {name: values[order] for name, values in columns.items()}
 
 
-def _rows(particles: Iterable[Any], side: int) -> list[_Row]:
-    """Those of the particles that are final and go to `side`, 1 or -1 along the beam, fast enough to be seen."""
-    return [_row(particle, side) for particle in particles if side * particle.pz() > _LEAST_PZ and particle.isFinal()]
+def _of_record(collisions: Collisions, side: npt.NDArray[np.float64]) -> Columns:
+    """The charged particles of collisions that go to their `side`, fast enough to be seen."""
+    forward = side[collisions.event] * collisions.momentum[:, 2] > _LEAST_PZ
+    seen = collisions[np.flatnonzero(forward & collisions.final)]
+    seen = seen[np.flatnonzero(np.isin(np.abs(seen.pdg), _CHARGED))]
+    charge = np.sign(seen.pdg) * np.where(np.isin(np.abs(seen.pdg), _LEPTONS), -1, 1)
+    return _part(seen.event, seen.pdg, charge, seen.momentum, seen.place)
 
 
-def _daughters(event: Any, mother: int, first: int) -> tuple[int, int]:
-    """The two daughters, the one with PDG number `first` in front."""
-    one, two = event[mother].daughter1(), event[mother].daughter2()
-    return (one, two) if event[one].id() == first else (two, one)
+def _of_decays(decays: Decays, event: npt.NDArray[np.int64]) -> Columns:
+    """The chains of particles that come from the events `event`: each with its products behind it."""
+    order = np.lexsort((np.arange(len(decays.root)), decays.root))
+    place = np.empty_like(order)
+    place[order] = _place(np.bincount(decays.root))
+    mother = np.where(decays.mother >= 0, place[decays.mother], -1)
+    columns = _part(event[decays.root], decays.pdg, decays.charge, decays.momentum, decays.place)
+    columns |= {"mother": mother, "stable": decays.final, "signal": np.ones(len(order), dtype=bool)}
+    return {name: values[order] for name, values in columns.items()}
 
 
-def _row(particle: Any, side: int) -> _Row:
-    return (
-        particle.id(), particle.charge(), particle.px(), particle.py(), side * particle.pz(), particle.e(),
-        particle.xProd(), particle.yProd(), side * particle.zProd(),
-    )  # fmt: skip
+def _others(chains: Columns, side: npt.NDArray[np.float64]) -> Columns:
+    """Of decays that are not the signal: the charged particles that go to their `side`."""
+    forward = side[chains["event"]] * chains["pz"] > _LEAST_PZ
+    kept = np.flatnonzero(forward & chains["stable"] & np.isin(np.abs(chains["pdg"]), _CHARGED))
+    columns = {name: values[kept] for name, values in chains.items()}
+    return columns | {"mother": np.full(len(kept), -1), "signal": np.zeros(len(kept), dtype=bool)}
 
 
-def _table(
-    rows: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64], seed: int
-) -> Columns:
-    """The columns of the sample from copied rows, of which each event has `sizes`: chain first."""
-    columns: Columns = dict(zip(_COPIED, rows.T.copy(), strict=True))
+def _part(event: Any, pdg: Any, charge: Any, momentum: Any, place: Any) -> Columns:
+    columns = {"event": event, "pdg": pdg, "charge": charge}
+    columns |= dict(zip(("px", "py", "pz", "energy"), momentum.T, strict=True))
+    columns |= dict(zip("xyz", place.T, strict=True))
+    ones = np.ones(len(event), dtype=bool)
+    return columns | {"mother": np.full(len(event), -1), "stable": ones, "signal": ~ones}
+
+
+def _table(columns: Columns, seed: int) -> Columns:
+    """The columns of the sample, from particles in order of their events."""
     for name in ("px", "py", "pz", "energy"):
-        columns[name] *= _GEV
-    _polarise(columns, np.cumsum(sizes) - sizes, numbers, seed)
-    columns["event"] = np.repeat(numbers, sizes)
-    columns["particle"] = _place(sizes)
-    columns["signal"] = columns["particle"] < 5
+        columns[name] = columns[name] * _GEV
+    _polarise(columns, seed)
     kept = columns["signal"] | _visible(columns)
     columns = {name: values[kept] for name, values in columns.items()}
-    _, event, sizes = np.unique(columns["event"], return_inverse=True, return_counts=True)
+    numbers, event, sizes = np.unique(columns["event"], return_inverse=True, return_counts=True)
     columns["particle"] = _place(sizes)
-    columns["stable"] = ~columns["signal"] | (columns["particle"] >= 2)
-    # B, J/psi, K, mu, mu
-    mothers = np.array([-1, 0, 0, 1, 1])
-    columns["mother"] = np.where(columns["signal"], mothers[np.minimum(columns["particle"], 4)], -1)
-    columns["multiplicity"] = np.bincount(event, weights=columns["stable"])[event]
+    seen = columns["stable"] & (columns["charge"] != 0)
+    columns["multiplicity"] = np.bincount(event, weights=seen)[event]
     spot = np.array(BEAM_SPOT)[:, None] * Stream(seed, "generate/beamspot").normal(numbers, 0, 3)
     for axis, place in zip("xyz", spot, strict=True):
         columns[f"pv_{axis}"] = place[event]
@@ -248,13 +226,19 @@ def _table(
     return {name: columns[name].astype(dtype) for name, dtype in GENERATED.items()}
 
 
-def _polarise(columns: Columns, first: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64], seed: int) -> None:
-    """Give the muons of each signal chain, from row `first` on, the directions that the J/psi's spin asks for."""
+def _polarise(columns: Columns, seed: int) -> None:
+    """Give the muons of each signal B -> J/psi(mu mu) K the directions that the J/psi's spin asks for."""
+    first = np.flatnonzero(columns["signal"] & (np.abs(columns["pdg"]) == B_PLUS) & (columns["mother"] < 0))
+    chain = first[:, None] + np.arange(5)
+    chain = chain[chain[:, 4] < len(columns["pdg"])]
+    right = (columns["mother"][chain] == [-1, 0, 0, 1, 1]) & (columns["event"][chain] == columns["event"][chain[:, :1]])
+    right &= np.abs(columns["pdg"][chain]) == [B_PLUS, J_PSI, K_PLUS, MUON, MUON]
+    b, psi, _, minus, plus = chain[right.all(axis=1)].T
     names = ("energy", "px", "py", "pz")
-    b, psi = (np.stack([columns[name][first + place] for name in names], axis=1) for place in (0, 1))
-    for place, muons in zip((3, 4), longitudinal_decays(b, psi, numbers, seed), strict=True):
+    of_b, of_psi = (np.stack([columns[name][rows] for name in names], axis=1) for rows in (b, psi))
+    for rows, muons in zip((plus, minus), longitudinal_decays(of_b, of_psi, columns["event"][b], seed), strict=True):
         for name, values in zip(names, muons.T, strict=True):
-            columns[name][first + place] = values
+            columns[name][rows] = values
 
 
 def _place(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
