@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
+import msgspec
 import pytest
 
 from flashlink.errors import RequestError, SiteError
@@ -20,6 +21,7 @@ from flashlink.pods.pod import (
     Mount,
     Pod,
     Resources,
+    Security,
     Volume,
 )
 from flashlink.site.config import Batch, Containers, Images, Limits, Site, Volumes
@@ -198,3 +200,25 @@ def test_which_plans_need_mounts() -> None:
     assert needs_mounts(pod(HostPath("h", "/data/x"), site=site, mount=other))
     assert needs_mounts(pod(HostPath("h", "/data/x"), site=site, mount=Mount("h", "/data/x", read_only=True)))
     assert not needs_mounts(pod(HostPath("h", "/data"), mount=other))
+
+
+def test_a_security_context_reaches_the_step() -> None:
+    step = pod(security=Security(1000, 100, non_root=True, read_only_root=True)).steps[0]
+    assert (step.user, step.group, step.non_root, step.root, step.fake_root) == (1000, 100, True, "read-only", False)
+    assert pod().steps[0].root == "disk"
+
+
+def test_the_site_says_where_a_container_writes() -> None:
+    site = msgspec.structs.replace(APPTAINER, containers=Containers(runtime="apptainer", root="memory"))
+    assert pod(site=site).steps[0].root == "memory"
+    assert pod(site=site, security=Security(read_only_root=True)).steps[0].root == "read-only"
+
+
+def test_root_of_a_user_namespace_only_where_the_site_allows_it() -> None:
+    with pytest.raises(SiteError, match=r"^container main: runAsUser 0: this site runs no container as root"):
+        pod(security=Security(user=0))
+    with pytest.raises(SiteError, match=r"runAsUser 0"):
+        pod(site=Site(containers=Containers(runtime="host", fakeroot=True)), security=Security(user=0))
+    site = msgspec.structs.replace(APPTAINER, containers=Containers(runtime="apptainer", fakeroot=True))
+    assert pod(site=site, security=Security(user=0)).steps[0].fake_root
+    assert not pod(site=site).steps[0].fake_root

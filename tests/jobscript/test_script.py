@@ -90,6 +90,16 @@ def test_limits_and_media_of_empty_dirs() -> None:
     ]
 
 
+def test_identity_and_root_of_a_container() -> None:
+    step = replace(STEP, image="/a.sif", root="memory", user=0, non_root=True, fake_root=True)
+    calls = [line.strip() for line in render(replace(HOST, steps=(step,))).splitlines()]
+    assert calls[calls.index("with_image /a.sif") + 1 :][:3] == [
+        "with_root memory",
+        "with_fake_root",
+        "with_identity 0 '' non-root",
+    ]
+
+
 texts = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)))
 
 

@@ -35,6 +35,11 @@ class Lab:
     images: Mapping[str, Path]
     user: int
 
+    @property
+    def programs(self) -> list[str]:
+        """Names of the programs in /usr/bin of the lab."""
+        return [path.name for path in (_place() / "root" / "usr" / "bin").iterdir()]
+
     def command(self, *command: str | Path, bind: Sequence[Path] = ()) -> list[str]:
         """The argument vector that runs `command` in the lab as its plain user, with the folders `bind` in it."""
         options = [word for path in bind for word in ("--bind", str(path))]
@@ -128,12 +133,27 @@ class Pods:
             self.lab.give(folder)
         return folder
 
-    def start(self, spec: Mapping[str, Any], *objects: Mapping[str, Any]) -> Job:
-        """Start a pod of `spec` that can refer to the config maps and secrets `objects`."""
+    def start(
+        self,
+        spec: Mapping[str, Any],
+        *objects: Mapping[str, Any],
+        site: Site | None = None,
+        annotations: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Start a pod of `spec` that can refer to the config maps and secrets `objects`.
+
+        Args:
+            spec: Of the pod; restartPolicy is Never unless it says otherwise.
+            objects: Config maps and secrets.
+            site: Where it runs, unless at `site` of this.
+            annotations: Of the pod.
+            env: Variables of the worker, for the job script.
+        """
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": "pod"},
+            "metadata": {"name": "pod", "annotations": dict(annotations or {})},
             "spec": {"restartPolicy": "Never", **spec},
         }
         (request,) = manifests.requests([pod, *objects])
@@ -142,20 +162,21 @@ class Pods:
         folder.mkdir(mode=0o700)
         self.lab.give(folder)
         script = folder / "job.sh"
-        script.write_text(render(plan(parsed, self.site, PurePosixPath(folder))))
+        script.write_text(render(plan(parsed, site or self.site, PurePosixPath(folder))))
         script.chmod(0o700)
         os.chown(script, self.lab.user, self.lab.user)
         with (folder / "job.log").open("wb") as log:
-            command = self.lab.command(script, bind=[folder, self.shared])
+            variables = [f"{name}={value}" for name, value in (env or {}).items()]
+            command = self.lab.command("env", *variables, script, bind=[folder, self.shared])
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self.jobs.append(Job(parsed.uid, folder, process))
         return self.jobs[-1]
 
-    def run(self, spec: Mapping[str, Any], *objects: Mapping[str, Any]) -> Job:
+    def run(self, spec: Mapping[str, Any], *objects: Mapping[str, Any], **more: Any) -> Job:
         """`start` a pod and wait for its end."""
-        job = self.start(spec, *objects)
+        job = self.start(spec, *objects, **more)
         job.wait()
         return job
 
@@ -189,6 +210,10 @@ def pods(lab: Lab, tmp_path: Path) -> Iterator[Pods]:
     made = Pods(lab, tmp_path)
     yield made
     made.end()
+
+
+def _place() -> Path:
+    return Path(os.environ.get("FLASHLINK_LAB", CHECKOUT / ".lab"))
 
 
 def _read(path: Path) -> bytes:

@@ -8,11 +8,11 @@ import signal
 import stat
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from flashlink.jobscript import journal
+from lab.specs import assert_clean, container, one, shell
 
 pytestmark = pytest.mark.lab
 
@@ -27,25 +27,6 @@ HOSTILE = {
     "STAR": "* ? [a-z] ~ !! #",
     "LONG": "0123456789" * 10_000,
 }
-
-
-def container(image: str = "shell", **fields: Any) -> dict[str, Any]:
-    return {"name": "main", "image": image, **fields}
-
-
-def shell(script: str, *arguments: str, **fields: Any) -> dict[str, Any]:
-    return container(command=["sh", "-c", script, "sh", *arguments], **fields)
-
-
-def one(the_container: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    return {"containers": [the_container], **spec}
-
-
-def assert_clean(job: Any) -> None:
-    """No process, mount or folder of an ended pod is left; journal and logs stay."""
-    assert job.processes() == []
-    assert str(job.folder) not in Path("/proc/mounts").read_text()
-    assert sorted(path.name for path in job.folder.iterdir()) == ["job.log", "job.sh", "journal", "logs"]
 
 
 def test_a_container_writes_its_log_and_ends(pods):

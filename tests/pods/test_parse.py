@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flashlink.errors import RequestError
 from flashlink.pods.parse import Identity, container_images, parse_create, parse_identity
-from flashlink.pods.pod import Claim, Cvmfs, EmptyDir, File, Files, Fuse, HostPath, Mount, Pod, Resources
+from flashlink.pods.pod import Claim, Cvmfs, EmptyDir, File, Files, Fuse, HostPath, Mount, Pod, Resources, Security
 from flashlink.pods.wire import KnownPod
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -213,7 +213,7 @@ def test_fields_that_matter_to_the_cluster_alone_are_ignored() -> None:
         "priority": 0,
         "enableServiceLinks": True,
         "imagePullSecrets": [{"name": "x"}],
-        "securityContext": {"runAsUser": 1000, "runAsNonRoot": True, "fsGroup": 100},
+        "securityContext": {"fsGroup": 100, "supplementalGroups": [5], "seccompProfile": {"type": "RuntimeDefault"}},
         "affinity": {"nodeAffinity": {}},
         "preemptionPolicy": "PreemptLowerPriority",
         "hostPID": False,
@@ -230,6 +230,14 @@ def test_fields_that_matter_to_the_cluster_alone_are_ignored() -> None:
         "volumeMounts": None,
     }
     assert parse(request(main=main, **spec)) == parse(request())
+
+
+def test_a_containers_security_context_stands_over_the_pods() -> None:
+    own = {"runAsUser": 1000, "readOnlyRootFilesystem": True}
+    pod = parse(request(main={"securityContext": own}, securityContext={"runAsUser": 5, "runAsGroup": 7}))
+    assert pod.containers[0].security == Security(1000, 7, non_root=False, read_only_root=True)
+    pod = parse(request(securityContext={"runAsUser": 5, "runAsNonRoot": True}))
+    assert pod.containers[0].security == Security(5, None, non_root=True)
 
 
 # What is refused
@@ -254,8 +262,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "spec.initContainers[0].restartPolicy: flashlink does not run sidecars yet; make it one of the containers",
     ),
     (
-        {"securityContext": {"runAsUser": 0}},
-        "spec.securityContext.runAsUser: a job never runs as root; leave it out to run as the account of the site",
+        {"securityContext": {"runAsUser": 0, "runAsNonRoot": True}},
+        "spec.securityContext.runAsUser: is root, and runAsNonRoot is true; leave one out",
+    ),
+    (
+        {"main": {"securityContext": {"runAsUser": 0, "capabilities": {"drop": ["ALL"]}}}},
+        f"{MAIN}.securityContext.capabilities.drop: a container that runs as root keeps its capabilities, "
+        "which end at its walls; leave it out",
+    ),
+    (
+        {"main": {"securityContext": {"runAsUser": -1}}},
+        f"{MAIN}.securityContext.runAsUser: -1 is not a whole number from 0",
     ),
     (
         {"main": {"securityContext": {"privileged": True}}},
@@ -416,14 +433,7 @@ REFUSED += [
     ),
     (
         of_volume({"projected": {"sources": [{"clusterTrustBundle": {"path": "x"}}]}}),
-        f"{VOLUME}.projected.sources[0].clusterTrustBundle: "
-        "a job cannot ask the cluster for certificates; mount a config map",
-    ),
-    (of_volume({"nfs": {}}), f"{VOLUME}.nfs: no kind of volume that flashlink knows; leave it out"),
-    (
-        of_volume({"downwardAPI": {"items": [{"path": "a", "fieldRef": {"fieldPth": "metadata.name"}}]}}),
-        f"{VOLUME}.downwardAPI.items[0].fieldRef.fieldPth: no field of a fieldRef that flashlink knows; "
-        "did you mean 'fieldPath'?",
+        f"{VOLUME}.projected.sources[0].clusterTrustBundle: no kind of volume that flashlink knows; leave it out",
     ),
     (of_volume({"emptyDir": {}, "hostPath": {"path": "/x"}}), f"{VOLUME}: is emptyDir and hostPath at once; leave one"),
     (

@@ -41,6 +41,12 @@ class Step:
         working_dir: Absolute path, or "".
         binds: In mount order: parents before children.
         gpu: "", "nvidia" or "amd".
+        root: Where what the container writes outside of its volumes goes: "disk" (the pod's scratch), "memory", or
+            "read-only", which is nowhere.
+        user: Uid that the process must have: the job's own, or 0 with `fake_root`; None leaves it to the job.
+        group: Gid that the process must have; None leaves it to the job.
+        non_root: The job must not be root's.
+        fake_root: The process is root of a user namespace, which is the job's account outside.
     """
 
     name: str
@@ -51,6 +57,11 @@ class Step:
     working_dir: str
     binds: tuple[Bind, ...]
     gpu: str = ""
+    root: str = "disk"
+    user: int | None = None
+    group: int | None = None
+    non_root: bool = False
+    fake_root: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from flashlink.jobscript.quote import quote
 from flashlink.pods import quantity
 from flashlink.pods.pod import Files
 
-_RUNTIME = ("pod.sh", "container.sh", "volumes.sh", "journal.sh", "apptainer.sh", "host.sh", "namespace.sh")
+_RUNTIME = ("pod.sh", "container.sh", "volumes.sh", "journal.sh", "apptainer.sh", "root.sh", "host.sh", "namespace.sh")
 
 
 def render(plan: JobPlan, *, masked: bool = False) -> str:
@@ -90,6 +90,13 @@ def _properties(step: Step) -> Iterator[str]:
     yield _call("with_image", step.image)
     if step.gpu:
         yield _call("with_gpu", step.gpu)
+    if step.root != "disk" and step.image:
+        yield _call("with_root", step.root)
+    if step.fake_root:
+        yield _call("with_fake_root")
+    if step.user is not None or step.group is not None or step.non_root:
+        identity = ("" if number is None else str(number) for number in (step.user, step.group))
+        yield _call("with_identity", *identity, "non-root" if step.non_root else "")
     if step.working_dir:
         yield _call("with_workdir", step.working_dir)
     for name, value in step.env:

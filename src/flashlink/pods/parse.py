@@ -14,6 +14,7 @@ from flashlink.errors import RequestError
 from flashlink.pods import fields, names, quantity
 from flashlink.pods.expand import expand, references
 from flashlink.pods.pod import Container, Mount, Pod, Resources
+from flashlink.pods.security import security
 from flashlink.pods.value import Value
 from flashlink.pods.volumes import Contents, volume
 from flashlink.pods.wire import CreateRequest, KnownPod, PodContainer, PodSpec
@@ -78,7 +79,6 @@ def parse_pod(request: CreateRequest) -> Pod:
     metadata, spec = pod["metadata"], pod["spec"]
     annotations = metadata["annotations"].table()
     fields.check(spec, fields.POD_SPEC, "pod")
-    _check_security(spec["securityContext"])
     away, away_init = _listed(annotations, NOT_OFFLOADED), _listed(annotations, NOT_OFFLOADED_INIT)
     init_containers = _containers(spec["initContainers"], spec, away_init)
     containers = _containers(spec["containers"], spec, away)
@@ -158,21 +158,12 @@ def _check_unique(values: list[Value], kind: str) -> None:
         seen.add(name)
 
 
-def _check_security(context: Value) -> None:
-    """Refuse what no job of a batch system can have: root, more capabilities, a kernel of its own."""
-    fields.check(context, fields.SECURITY_CONTEXT, "security context")
-    if context["runAsUser"].integer(0) == 0:
-        raise context["runAsUser"].refuse("a job never runs as root; leave it out to run as the account of the site")
-    fields.check(context["capabilities"], fields.CAPABILITIES, "security context's capabilities")
-
-
 def _containers(containers: Value, spec: Value, away: Collection[str]) -> tuple[Container, ...]:
     return tuple(_container(one, spec) for one in containers.each() if one["name"].raw not in away)
 
 
 def _container(container: Value, spec: Value) -> Container:
     fields.check(container, fields.CONTAINER, "container")
-    _check_security(container["securityContext"])
     env = _env(container["env"])
     resources = container["resources"]
     fields.check(resources, fields.RESOURCES, "container's resources")
@@ -187,6 +178,7 @@ def _container(container: Value, spec: Value) -> Container:
         mounts=_mounts(container["volumeMounts"], spec["volumes"], env),
         requests=_resources(resources["requests"], resources["limits"].mapping()),
         limits=limits,
+        security=security(container["securityContext"], spec["securityContext"]),
     )
 
 

@@ -47,6 +47,23 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Security:
+    """As whom a container runs and what it may write. Capabilities and privileges no container of a job has.
+
+    Attributes:
+        user: ``runAsUser``; None leaves it to the job.
+        group: ``runAsGroup``; None leaves it to the job.
+        non_root: It must not run as root.
+        read_only_root: What is not a volume cannot be written.
+    """
+
+    user: int | None = None
+    group: int | None = None
+    non_root: bool = False
+    read_only_root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """One container, with ``$(VAR)`` already expanded in `command` and `args` and in the values of `env`.
 
@@ -60,6 +77,7 @@ class Container:
         mounts: Volume mounts in manifest order.
         requests: ``resources.requests``; where only limits are given they count as requests, as in Kubernetes.
         limits: ``resources.limits``.
+        security: Its security context, with the pod's where its own is silent.
     """
 
     name: str
@@ -71,6 +89,7 @@ class Container:
     mounts: tuple[Mount, ...] = ()
     requests: Resources = Resources()
     limits: Resources = Resources()
+    security: Security = Security()
 
 
 @dataclass(frozen=True, slots=True)

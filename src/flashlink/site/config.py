@@ -43,12 +43,19 @@ class Containers(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             Singularity where the machine has one, else "host".
         executable: Path or name of Apptainer on the worker; "" looks for the runtime's name on PATH.
         options: Further options of ``apptainer exec`` for each container.
+        root: Where goes what a container writes outside of its volumes, which in Kubernetes is a layer of its own on
+            the node: "disk" (the pod's folder), "memory" (Apptainer's own, 64 MB unless apptainer.conf says otherwise)
+            or "read-only" (nowhere: it cannot write there). The first two need fuse-overlayfs or a setuid Apptainer.
+        fakeroot: Containers that ask for runAsUser 0 run by ``--fakeroot``, as root of a user namespace; else they are
+            refused.
         path: Folders put before PATH of host processes.
     """
 
     runtime: Literal["auto", "apptainer", "singularity", "host"] = "auto"
     executable: str = ""
     options: list[str] = []
+    root: Literal["disk", "memory", "read-only"] = "disk"
+    fakeroot: bool = False
     path: list[str] = []
 
 

@@ -3,7 +3,7 @@
 
 # INDEX: fetch the image of the container if it comes from a registry, so that the container starts at once.
 fetch_image() {
-  local name image file code gpu workdir argv args env binds
+  local name image file code gpu workdir argv args env binds root identity fake_root
   [[ ! $stop && $pod_runtime != host ]] || return 0
   declare_container "$1"
   [[ $image == *://* ]] || return 0
@@ -38,7 +38,7 @@ fetched_image() {
 # Become the container.
 start_apptainer() {
   local position home='' scratch=$pod_folder/tmp/$name
-  local -a options=(--cleanenv --contain --no-eval --pid --workdir "$scratch" --pwd "${workdir:-/}")
+  local -a options=(--cleanenv --contain --no-eval --pid --workdir "$scratch")
   if [[ $image == *://* ]]; then
     image=$(fetched_image "$image")
     [[ -e $image ]] || refuse "its image could not be fetched: $(fetch_failure "$image")"
@@ -52,7 +52,9 @@ start_apptainer() {
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
     options+=(--mount "$(mount_option "${binds[position]}" "${binds[position + 1]}" "${binds[position + 2]}")")
   done
+  set_root
   options+=(${pod_options[@]+"${pod_options[@]}"})
+  set_workdir
   # The user's home is not in the container; /tmp is, and is the container's own.
   export_into_container HOME /tmp ${env[@]+"${env[@]}"} FLASHLINK_POD "$pod_uid"
   cd / || refuse 'cannot leave its folder'

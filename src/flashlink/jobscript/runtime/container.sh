@@ -18,8 +18,8 @@ with_bind() { binds+=("$1" "$2" "$3" "$4" "$5"); }
 
 # INDEX: call the generated function in a clean slate.
 declare_container() {
-  name=${pod_names[$1]} image='' gpu='' workdir=''
-  argv=() args=() env=() binds=()
+  name=${pod_names[$1]} image='' gpu='' workdir='' root=disk fake_root=''
+  argv=() args=() env=() binds=() identity=()
   "${pod_functions[$1]}"
 }
 
@@ -171,6 +171,8 @@ launch() {
   container_log=$2
   exec </dev/null >>"$2" 9<&- || refuse "cannot write the log $2"
   declare_container "$1"
+  check_identity
+  remove_tree "$pod_folder/tmp/$name" # of the instance before
   mkdir -p -- "$pod_folder/tmp/$name" || refuse 'cannot make its scratch folder'
   umask 022
   check_sources

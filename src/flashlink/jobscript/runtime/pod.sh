@@ -218,12 +218,19 @@ kill_group() {
 remove_scratch() {
   local place
   for place in "$pod_folder/volumes" "$pod_folder/tmp" "$pod_memory"; do
-    if [[ -e $place || -L $place ]]; then
-      rm -rf -- "$place" 2>/dev/null && continue
-      [[ -L $place ]] || chmod -R u+rwX -- "$place" 2>/dev/null
-      rm -rf -- "$place"
-    fi
+    remove_tree "$place"
   done
+}
+
+# PLACE: remove what is there, with what lies in it on the same file system; nothing is fine.
+remove_tree() {
+  [[ -e $1 || -L $1 ]] || return 0
+  rm -rf --one-file-system -- "$1" 2>/dev/null && return
+  [[ -L $1 ]] || chmod -R u+rwX -- "$1" 2>/dev/null
+  rm -rf --one-file-system -- "$1" 2>/dev/null && return
+  # A container by --fakeroot can give folders to others: the subordinate ids of the job's account.
+  unshare --user --map-root-user --map-auto -- rm -rf --one-file-system -- "$1" 2>/dev/null
+  rm -rf --one-file-system -- "$1"
 }
 
 # Kill what left its container's process group but still carries the pod's mark in its environment; and the children of such

@@ -1,0 +1,76 @@
+"""The volumes of a pod as paths of the worker seen in a container."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from flashlink.errors import RequestError, SiteError
+from flashlink.jobscript.grants import below
+from flashlink.jobscript.plan import Bind
+from flashlink.pods.pod import Claim, Container, Cvmfs, EmptyDir, Files, Fuse, HostPath, Mount, Pod, Volume
+from flashlink.site.config import Site
+
+_REPOSITORY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII)
+
+
+def binds(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> tuple[Bind, ...]:
+    """The volumes that a container mounts, parents before children.
+
+    Raises:
+        RequestError: A mount that cannot be.
+        SiteError: The site does not grant what stands behind a volume.
+    """
+    found = [_bind(pod.volumes[mount.volume], mount, site, folder) for mount in container.mounts]
+    return tuple(sorted(found, key=lambda bind: len(bind.target.parts)))  # stable: parents first, else as written
+
+
+def _bind(volume: Volume, mount: Mount, site: Site, folder: PurePosixPath) -> Bind:
+    source = _source(volume, site, folder)
+    if ".." in PurePosixPath(mount.sub_path).parts or mount.sub_path.startswith("/"):
+        raise RequestError(f"volume {volume.name}: the sub-path {mount.sub_path!r} leaves the volume")
+    return replace(
+        source,
+        source=source.source / mount.sub_path,
+        target=PurePosixPath("/" + mount.path.strip("/")),
+        read_only=source.read_only or mount.read_only,
+        kind="Directory" if mount.sub_path and not source.kind else source.kind,
+    )
+
+
+def _source(volume: Volume, site: Site, folder: PurePosixPath) -> Bind:
+    """What stands behind a volume; the target is still open."""
+    grants = site.volumes
+    match volume:
+        case EmptyDir(name=name):
+            return _grant(folder / "volumes" / name, kind="volume")
+        case Files(name=name):
+            return _grant(folder / "volumes" / name, kind="volume", read_only=True)
+        case HostPath(name=name, path=path, type=kind):
+            for allowed in grants.host_paths:
+                if (real := below(path, [allowed])) is not None:
+                    return replace(_grant(PurePosixPath(allowed), kind=kind), source=real)
+            raise SiteError(
+                f"volume {name}: hostPath {path} is not below the site's volumes.host_paths; ask the site for it"
+            )
+        case Claim(name=name, claim=claim):
+            if claim not in grants.claims:
+                raise SiteError(
+                    f"volume {name}: nothing stands for claim {claim!r} here; the site can name it in volumes.claims"
+                )
+            return _grant(PurePosixPath(grants.claims[claim]), kind="volume")
+        case Cvmfs(name=name, repository=repository):
+            if not grants.cvmfs:
+                raise SiteError(f"volume {name}: this site has no CVMFS; it would be named in volumes.cvmfs")
+            if not _REPOSITORY.fullmatch(repository):
+                raise RequestError(f"volume {name}: {repository!r} is not a CVMFS repository as lhcb.cern.ch")
+            return _grant(PurePosixPath(grants.cvmfs) / repository, read_only=True)
+        case Fuse(name=name):
+            raise SiteError(
+                f"volume {name}: this site cannot mount FUSE volumes yet; use a hostPath or a claim that it has"
+            )
+
+
+def _grant(root: PurePosixPath, *, kind: str = "", read_only: bool = False) -> Bind:
+    return Bind(source=root, target=PurePosixPath("/"), root=root, read_only=read_only, kind=kind)

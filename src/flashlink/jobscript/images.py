@@ -1,0 +1,37 @@
+"""What the container runtime gets for the image that a pod names."""
+
+from __future__ import annotations
+
+from flashlink.errors import RequestError, SiteError
+from flashlink.jobscript.grants import below
+from flashlink.pods.pod import Container
+from flashlink.site.config import Site
+
+_TRANSPORTS = ("docker", "oras", "library")
+
+
+def image(container: Container, site: Site) -> str:
+    """The path or reference, with its transport, of a container's image.
+
+    Raises:
+        RequestError: The reference has a transport that flashlink does not know.
+        SiteError: It is a path that the site does not grant.
+    """
+    named, images = container.image, site.images
+    if named in images.aliases:
+        return images.aliases[named]
+    place = f"container {container.name}: image {named!r}"
+    if named.startswith("/"):
+        path = below(named, images.folders)
+        if path is None:
+            raise SiteError(
+                f"{place} is not below a folder of the site's images.folders; ask the site to add its folder"
+            )
+        return str(path)
+    transport, separator, _ = named.partition("://")
+    if not separator:
+        return images.prefix + named
+    if transport not in _TRANSPORTS:
+        known = ", ".join(f"{name}://" for name in _TRANSPORTS)
+        raise RequestError(f"{place} has an unknown transport; use {known} or the path of a SIF file")
+    return named
