@@ -268,9 +268,9 @@ def test_script_masks_secret_volumes(
     masked = capfd.readouterr().out
     assert masked.startswith("#!/bin/bash\n")
     assert "cat /v/word" in masked
-    assert "aHVudGVyMg==" not in masked
+    assert "volume_file v word 0644 '' " in masked
     assert run("script", path, "--show-secrets") == 0
-    assert "aHVudGVyMg==" in capfd.readouterr().out
+    assert "volume_file v word 0644 hunter2 " in capfd.readouterr().out
 
 
 def test_script_tells_what_the_site_refuses(

@@ -306,6 +306,17 @@ def test_a_folder_that_cannot_be_prepared_fails_every_container(start: Start) ->
     assert "cannot prepare" in job.reason("other")
 
 
+def test_given_files_are_byte_for_byte_and_have_their_modes(start: Start) -> None:
+    modes = (0o400, 0o444, 0o644, 0o755, 0o777, 0o111)
+    every = bytes(range(256)) * 2 + b"\\c\\0123'\n"
+    files = tuple(File(f"deep/{mode:o}", every if mode != 0o111 else b"", mode) for mode in modes)
+    look = "cd ../../volumes/conf; stat -c '%a %n' . deep deep/*; cat deep/444"
+    job = start(shell("main", look), volumes={"conf": Files("conf", files)})
+    assert job.wait() == 0, job.complaints
+    told = "755 .\n755 deep\n" + "".join(f"{mode:o} deep/{mode:o}\n" for mode in sorted(modes, key=lambda m: f"{m:o}"))
+    assert job.log("main") == told.encode() + every
+
+
 def memory_folder(job: Any) -> Path:
     return Path("/dev/shm", f"flashlink-{job.pod.uid}")
 

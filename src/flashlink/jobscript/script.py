@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -76,8 +75,19 @@ def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:
 
 def _files(volume: Files, *, masked: bool) -> Iterator[str]:
     for file in volume.files:
-        content = "" if masked else b64encode(file.content).decode("ascii")
+        content = "" if masked else _escaped(file.content)
         yield _call("volume_file", volume.name, file.path, f"{file.mode:04o}", content)
+
+
+#: Each byte for the %b of bash's printf. Quotes are escaped, too, as bash is slow to read quoted quotes.
+_ESCAPED = [
+    chr(byte) if chr(byte) in "\t\n" or (0x20 <= byte < 0x7F and chr(byte) not in "\\'") else f"\\0{byte:03o}"
+    for byte in range(256)
+]
+
+
+def _escaped(content: bytes) -> str:
+    return "".join(map(_ESCAPED.__getitem__, content))
 
 
 def _container(index: int, step: Step) -> Iterator[str]:

@@ -6,9 +6,10 @@ process_path '/opt/a b'
 volumes() {
   volume_scratch e || return
   volume_files c || return
-  volume_file c a/b 0400 AP8K || return
+  volume_file c a/b 0400 '\0000\0377
+' || return
   volume_files s || return
-  volume_file s key 0644 c2VjcmV0 || return
+  volume_file s key 0644 secret || return
   return 0
 }
 

@@ -84,9 +84,9 @@ set_home() {
 
 # SOURCE TARGET MODE: the value of --mount, which is one line of CSV: every field in double quotes, those inside doubled.
 mount_option() {
-  local mode=''
+  local mode='' quote='"' # versions of bash differ over quotes that stand in the replacement themselves
   [[ $3 != ro ]] || mode=',ro'
-  printf 'type=bind,"source=%s","destination=%s"%s' "${1//\"/\"\"}" "${2//\"/\"\"}" "$mode"
+  printf 'type=bind,"source=%s","destination=%s"%s' "${1//$quote/$quote$quote}" "${2//$quote/$quote$quote}" "$mode"
 }
 
 # [NAME VALUE]...: by the variables that Apptainer passes on, so that no value is ever an argument.

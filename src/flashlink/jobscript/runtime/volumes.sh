@@ -4,7 +4,7 @@
 volume_limits=() # NAME BYTES SHOWN of each emptyDir with a sizeLimit
 
 # NAME: an emptyDir.
-volume_scratch() { mkdir -m 0777 -- "$pod_folder/volumes/$1" && chmod 0777 -- "$pod_folder/volumes/$1"; }
+volume_scratch() { mkdir -m 0777 -- "$pod_folder/volumes/$1"; }
 
 # NAME: an emptyDir in memory, where that is a file system.
 volume_memory() {
@@ -12,7 +12,7 @@ volume_memory() {
     abandon "emptyDir $1 has medium Memory, and this machine has no tmpfs at /dev/shm; leave the medium out"
   fi
   [[ -d $pod_memory && ! -L $pod_memory && -O $pod_memory ]] || mkdir -m 0700 -- "$pod_memory" || return
-  mkdir -m 0777 -- "$pod_memory/$1" && chmod 0777 -- "$pod_memory/$1" && ln -s -- "$pod_memory/$1" "$pod_folder/volumes/$1"
+  mkdir -m 0777 -- "$pod_memory/$1" && ln -s -- "$pod_memory/$1" "$pod_folder/volumes/$1"
 }
 
 # NAME BYTES SHOWN: the sizeLimit of an emptyDir, also as people write it.
@@ -38,13 +38,20 @@ watch_volumes() {
 }
 
 # NAME: the folder of a config map, secret or projected volume.
-volume_files() { mkdir -m 0755 -- "$pod_folder/volumes/$1" && chmod 0755 -- "$pod_folder/volumes/$1"; }
+volume_files() { mkdir -m 0755 -- "$pod_folder/volumes/$1"; }
 
-# NAME PATH MODE BASE64: one of its files.
+# NAME PATH MODE CONTENT: one of its files; CONTENT is escaped as for the %b of printf. No process is started, as there can be
+# hundreds of files: the mode comes from the umask, which can give all but the right to execute.
 volume_file() {
-  local file=$pod_folder/volumes/$1/$2
+  local file=$pod_folder/volumes/$1/$2 mask code
   if [[ $2 == */* ]]; then
     (umask 022 && mkdir -p -- "${file%/*}") || return
   fi
-  printf '%s' "$4" | base64 -d >"$file" && chmod "$3" -- "$file"
+  printf -v mask '%04o' $((0777 & ~$3))
+  umask "$mask"
+  printf '%b' "$4" >"$file"
+  code=$?
+  umask 077
+  ((code || !($3 & 0111))) || chmod "$3" -- "$file" || code=1
+  return "$code"
 }
