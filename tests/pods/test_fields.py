@@ -7,14 +7,6 @@ from flashlink.pods import fields
 from flashlink.pods.fields import Rule, Treatment
 from flashlink.pods.value import Value
 
-TABLES = (fields.POD_SPEC, fields.CONTAINER, fields.SECURITY_CONTEXT, fields.VOLUME, fields.MOUNT, fields.RESOURCES)
-
-
-def test_what_is_not_honoured_says_why() -> None:
-    for table in TABLES:
-        for name, rule in table.items():
-            assert rule.why or rule.treatment is Treatment.HONOURED, name
-
 
 @pytest.mark.parametrize("unset", [None, "", 0, False, [], {}])
 def test_a_refused_field_that_is_not_set_is_no_matter(unset: object) -> None:

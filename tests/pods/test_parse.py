@@ -433,7 +433,14 @@ REFUSED += [
     ),
     (
         of_volume({"projected": {"sources": [{"clusterTrustBundle": {"path": "x"}}]}}),
-        f"{VOLUME}.projected.sources[0].clusterTrustBundle: no kind of volume that flashlink knows; leave it out",
+        f"{VOLUME}.projected.sources[0].clusterTrustBundle: "
+        "a job cannot ask the cluster for certificates; mount a config map",
+    ),
+    (of_volume({"nfs": {}}), f"{VOLUME}.nfs: no kind of volume that flashlink knows; leave it out"),
+    (
+        of_volume({"downwardAPI": {"items": [{"path": "a", "fieldRef": {"fieldPth": "metadata.name"}}]}}),
+        f"{VOLUME}.downwardAPI.items[0].fieldRef.fieldPth: no field of a fieldRef that flashlink knows; "
+        "did you mean 'fieldPath'?",
     ),
     (of_volume({"emptyDir": {}, "hostPath": {"path": "/x"}}), f"{VOLUME}: is emptyDir and hostPath at once; leave one"),
     (

@@ -2,6 +2,8 @@
 
 This is the one place of that decision. `flashlink.pods.parse` reads what is honoured and calls `check`, so a field that
 is not in a table here is refused too (it is misspelt, or newer than flashlink), and nothing is ever dropped in silence.
+`flashlink.pods.tables` says which objects of Kubernetes the tables belong to and makes docs/pods.md of them; tests hold
+them against Kubernetes' own list of fields, and each honoured field against the job script that it must change.
 Fields as of Kubernetes 1.34: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/
 """
 
@@ -30,7 +32,7 @@ class Rule:
 
     Attributes:
         treatment: See `Treatment`.
-        why: For people: what it means for a job; for a refused field what to do, as the end of a sentence.
+        why: For people: what it means for a job; for a refused field why and what to do, as the end of a sentence.
         harmless: Values with which a refused field changes nothing; those that count as not set always are.
     """
 
@@ -39,7 +41,7 @@ class Rule:
     harmless: tuple[Any, ...] = ()
 
 
-def _honoured(why: str = "") -> Rule:
+def _honoured(why: str) -> Rule:
     return Rule(Treatment.HONOURED, why)
 
 
@@ -106,7 +108,7 @@ POD_SPEC: Mapping[str, Rule] = {
 
 #: Fields of Container, in ``containers`` and in ``initContainers``.
 CONTAINER: Mapping[str, Rule] = {
-    "name": _honoured(),
+    "name": _honoured("a DNS label; of the container's log, too"),
     "image": _honoured("as the site resolves it; its ENV, ENTRYPOINT, CMD and, of a SIF, WORKDIR; never its USER"),
     "command": _honoured("with $(VAR) expanded"),
     "args": _honoured("with $(VAR) expanded"),
@@ -138,7 +140,6 @@ SECURITY_CONTEXT: Mapping[str, Rule] = {
     "runAsUser": _honoured("the job's own user, or 0 by a user namespace where the site allows it; others are refused"),
     "runAsGroup": _honoured("the job's own group; others are refused"),
     "runAsNonRoot": _honoured("a job that is root's refuses it"),
-    "runAsUserName": _ACCOUNT,
     "fsGroup": _ignored("volumes of a job belong to its account, which can write them"),
     "fsGroupChangePolicy": _ignored("volumes of a job belong to its account, which can write them"),
     "supplementalGroups": _ignored("a job has the groups of its account"),
@@ -151,16 +152,22 @@ SECURITY_CONTEXT: Mapping[str, Rule] = {
     "appArmorProfile": _SITE,
     "seLinuxOptions": _SITE,
     "seLinuxChangePolicy": _SITE,
-    "capabilities": _honoured("every container has none, so drop is kept; add is refused, as is drop for runAsUser 0"),
+    "capabilities": _honoured("see its own table"),
     "privileged": _refused("no job is privileged; leave it out"),
     "sysctls": _refused("a job cannot change the worker's kernel; leave it out"),
     "procMount": _refused("a job has the site's /proc; leave it out", "Default"),
     "windowsOptions": _refused("workers run Linux"),
 }
 
+#: Fields of a security context's ``capabilities``.
+CAPABILITIES: Mapping[str, Rule] = {
+    "add": _refused("a job cannot be given capabilities; leave it out"),
+    "drop": _honoured("a container has none, so it is kept; refused for runAsUser 0, which has all within its walls"),
+}
+
 #: Kinds of volumes. An annotation ``cvmfs.vk.io/…`` or ``fuse.vk.io/…`` overrides the kind, whatever it is.
 VOLUME: Mapping[str, Rule] = {
-    "name": _honoured(),
+    "name": _honoured("by which mounts and annotations call it"),
     "emptyDir": _honoured("a folder of the job, removed at its end"),
     "configMap": _honoured("with items, defaultMode, mode, binaryData, optional"),
     "secret": _honoured("with items, defaultMode, mode, optional"),
@@ -168,21 +175,37 @@ VOLUME: Mapping[str, Rule] = {
     "downwardAPI": _honoured("fields that are known before the pod runs"),
     "hostPath": _honoured("below the folders that the site allows"),
     "persistentVolumeClaim": _honoured("the folder that the site gives for the claim"),
+    "awsElasticBlockStore": _VOLUME,
+    "azureDisk": _VOLUME,
+    "azureFile": _VOLUME,
     "cephfs": _VOLUME,
+    "cinder": _VOLUME,
     "csi": _VOLUME,
     "ephemeral": _VOLUME,
     "fc": _VOLUME,
     "flexVolume": _VOLUME,
+    "flocker": _VOLUME,
+    "gcePersistentDisk": _VOLUME,
     "gitRepo": _VOLUME,
     "glusterfs": _VOLUME,
     "image": _VOLUME,
     "iscsi": _VOLUME,
     "nfs": _VOLUME,
+    "photonPersistentDisk": _VOLUME,
+    "portworxVolume": _VOLUME,
+    "quobyte": _VOLUME,
     "rbd": _VOLUME,
+    "scaleIO": _VOLUME,
+    "storageos": _VOLUME,
+    "vsphereVolume": _VOLUME,
 }
 
-_ITEMS = {"items": _honoured("see its own table"), "optional": _honoured(), "defaultMode": _honoured()}
-_TOKEN = _honoured("as interLink sends it; only a cluster can issue a token")
+_ITEMS = {
+    "items": _honoured("these keys alone, at these paths; see its own table"),
+    "optional": _honoured("it may be missing, and so may keys"),
+    "defaultMode": _honoured("0644 where neither it nor the item says"),
+}
+_TOKEN = _ignored("a matter of the cluster, which issues the token; interLink sends it under its path")
 
 #: Fields of each kind of volume, and of each source of a projected volume.
 VOLUME_SOURCE: Mapping[str, Mapping[str, Rule]] = {
@@ -190,50 +213,97 @@ VOLUME_SOURCE: Mapping[str, Mapping[str, Rule]] = {
         "medium": _honoured("'' or 'Memory', which lies in the worker's /dev/shm"),
         "sizeLimit": _honoured("the pod ends when it is exceeded, as when Kubernetes evicts it"),
     },
-    "configMap": {"name": _honoured(), **_ITEMS},
-    "secret": {"secretName": _honoured(), "name": _honoured("in projected volumes"), **_ITEMS},
-    "projected": {"sources": _honoured(), "defaultMode": _honoured()},
-    "downwardAPI": {"items": _honoured(), "defaultMode": _honoured()},
-    "hostPath": {"path": _honoured(), "type": _honoured("all but sockets and devices")},
-    "persistentVolumeClaim": {"claimName": _honoured(), "readOnly": _honoured()},
+    "configMap": {"name": _honoured("of the config map, which comes with the pod"), **_ITEMS},
+    "secret": {
+        "secretName": _honoured("of the secret, which comes with the pod"),
+        "name": _honoured("the same in a projected volume"),
+        **_ITEMS,
+    },
+    "projected": {"sources": _honoured("see their own tables"), "defaultMode": _ITEMS["defaultMode"]},
+    "downwardAPI": {"items": _honoured("see its own table"), "defaultMode": _ITEMS["defaultMode"]},
+    "hostPath": {
+        "path": _honoured("below a folder that the site grants, with all links followed"),
+        "type": _honoured("all but sockets and devices"),
+    },
+    "persistentVolumeClaim": {
+        "claimName": _honoured("one that the site knows; it need not exist in the cluster"),
+        "readOnly": _honoured("as readOnly of each mount"),
+    },
     "serviceAccountToken": dict.fromkeys(("audience", "expirationSeconds", "path"), _TOKEN),
 }
 
+#: Sources of a projected volume.
+PROJECTION: Mapping[str, Rule] = {
+    "configMap": _honoured("as the volume"),
+    "secret": _honoured("as the volume; interLink sends it as a secret"),
+    "downwardAPI": _honoured("as the volume"),
+    "serviceAccountToken": _honoured("as interLink sends it; only a cluster can issue a token"),
+    "clusterTrustBundle": _refused("a job cannot ask the cluster for certificates; mount a config map"),
+    "podCertificate": _refused("a job cannot ask the cluster for certificates; mount a secret"),
+}
+
 #: Fields of the entries of ``items``, in config maps and secrets and in the downward API.
-ITEM: Mapping[str, Rule] = dict.fromkeys(("key", "path", "mode", "fieldRef", "resourceFieldRef"), _honoured())
+ITEM: Mapping[str, Rule] = {
+    "key": _honoured("of the config map or secret"),
+    "path": _honoured("relative, without '..'"),
+    "mode": _honoured("0 to 0777"),
+    "fieldRef": _honoured("see its own table"),
+    "resourceFieldRef": _honoured("see its own table"),
+}
+
+#: Fields of a ``fieldRef``.
+FIELD_REF: Mapping[str, Rule] = {
+    "fieldPath": _honoured("metadata.name, .namespace, .uid, .labels, .annotations, or one of the last two's keys"),
+    "apiVersion": _ignored("there is v1 alone"),
+}
+
+#: Fields of a ``resourceFieldRef``.
+RESOURCE_FIELD_REF: Mapping[str, Rule] = {
+    "resource": _honoured("limits or requests of cpu, memory or ephemeral-storage"),
+    "containerName": _honoured("of any container of the pod"),
+    "divisor": _honoured("the value is divided by it and rounded up"),
+}
 
 #: Fields of a container's ``resources``.
 RESOURCES: Mapping[str, Rule] = {
-    "requests": _honoured("what the job asks for; limits where there are none"),
-    "limits": _honoured(),
+    "requests": _honoured("what the job asks for: the sum over containers, or the largest init container"),
+    "limits": _honoured("count as requests where there are none"),
     "claims": _refused("devices are asked for as resources, such as nvidia.com/gpu"),
 }
 
 #: Fields of EnvVar.
 VARIABLE: Mapping[str, Rule] = {
-    "name": _honoured(),
-    "value": _honoured(),
+    "name": _honoured("of letters, digits and '_'"),
+    "value": _honoured("byte for byte"),
     "valueFrom": _refused("arrived unresolved; interLink's virtual kubelet and 'flashlink submit' resolve it"),
 }
 
 #: Fields of VolumeMount.
 MOUNT: Mapping[str, Rule] = {
-    "name": _honoured(),
-    "mountPath": _honoured(),
-    "subPath": _honoured(),
+    "name": _honoured("of a volume of the pod"),
+    "mountPath": _honoured("absolute; no two mounts of a container at the same"),
+    "subPath": _honoured("made as a folder if it is missing; never out of the volume"),
     "subPathExpr": _honoured("with $(VAR) expanded"),
-    "readOnly": _honoured(),
+    "readOnly": _honoured("the container cannot write"),
     "recursiveReadOnly": _ignored("read-only mounts are as recursive as the worker's kernel makes them"),
     "mountPropagation": _refused("mounts made in a container stay in it; leave it out", "None", "HostToContainer"),
 }
 
+#: Annotations that mean something to a job; others are told by the downward API and mean nothing else.
+ANNOTATION: Mapping[str, Rule] = {
+    "cvmfs.vk.io/<volume>": _honoured("the volume of that name is this CVMFS repository, read-only"),
+    "fuse.vk.io/<volume>": _refused("flashlink cannot mount FUSE volumes yet; use a host path or a claim"),
+    "interlink.eu/disable-offload-containers": _honoured("these containers run in the cluster, not in the job"),
+    "interlink.eu/disable-offload-init-containers": _honoured("these init containers run in the cluster"),
+    "JobID": _honoured("the job id that the create was answered with: by it the job is found again"),
+}
 
 #: Fields of EnvVar before the virtual kubelet, or the client, has resolved it.
 UNRESOLVED_VARIABLE: Mapping[str, Rule] = {**VARIABLE, "valueFrom": _honoured("resolved before it is sent")}
 
 
 def check_source(source: Value, kind: str) -> None:
-    """Refuse fields of a volume's `source` of `kind`, or of its items, that are unknown; see `check`."""
+    """Refuse fields of a volume's `source` of `kind`, or of its items, that are refused or unknown; see `check`."""
     if not source.given:
         return
     if kind not in VOLUME_SOURCE:
@@ -241,6 +311,8 @@ def check_source(source: Value, kind: str) -> None:
     check(source, VOLUME_SOURCE[kind], f"{kind} volume")
     for item in source["items"].each():
         check(item, ITEM, "volume item")
+        check(item["fieldRef"], FIELD_REF, "fieldRef")
+        check(item["resourceFieldRef"], RESOURCE_FIELD_REF, "resourceFieldRef")
 
 
 def check(value: Value, rules: Mapping[str, Rule], kind: str) -> None:

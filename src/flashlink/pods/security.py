@@ -22,8 +22,7 @@ def security(container: Value, pod: Value) -> Security:
     """
     for context in (pod, container):
         fields.check(context, fields.SECURITY_CONTEXT, "security context")
-        if context["capabilities"]["add"]:
-            raise context["capabilities"]["add"].refuse("a job cannot be given capabilities; leave it out")
+        fields.check(context["capabilities"], fields.CAPABILITIES, "security context's capabilities")
     user, group = (_either(container[key], pod[key]).integer(0) for key in ("runAsUser", "runAsGroup"))
     non_root = _either(container["runAsNonRoot"], pod["runAsNonRoot"]).boolean()
     if non_root and user == 0:

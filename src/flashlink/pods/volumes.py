@@ -125,6 +125,7 @@ def _projected(value: Value, pod: Value, contents: Contents) -> Files:
     files: list[File] = []
     secret = False
     for source in projected["sources"].each():
+        fields.check(source, fields.PROJECTION, "projected volume's source")
         for kind, part in source.items():
             fields.check_source(part, kind)
         secret = secret or bool(source["secret"] or source["serviceAccountToken"])

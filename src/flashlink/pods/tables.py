@@ -1,0 +1,164 @@
+"""The tables of `flashlink.pods.fields` as objects of Kubernetes' API, and docs/pods.md, which is made of them.
+
+``python -m flashlink.pods.tables > docs/pods.md`` makes it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from flashlink.pods import fields
+from flashlink.pods.fields import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What becomes of the fields of an object.
+
+    Attributes:
+        models: The object's names in Kubernetes' API; more than one where objects with nearly the same fields share a
+            table.
+        rules: Field to rule.
+        nested: Of the fields that hold objects, or lists of objects, which have tables too: those tables.
+        note: What there is to say about the whole.
+    """
+
+    models: tuple[str, ...]
+    rules: Mapping[str, Rule]
+    nested: Mapping[str, Table] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """The names of the object."""
+        return ", ".join(self.models)
+
+
+def _source(kind: str, *models: str, **nested: Table) -> Table:
+    return Table(models, fields.VOLUME_SOURCE[kind], nested)
+
+
+FIELD_REF = Table(("ObjectFieldSelector",), fields.FIELD_REF)
+RESOURCE_FIELD_REF = Table(("ResourceFieldSelector",), fields.RESOURCE_FIELD_REF)
+ITEM = Table(
+    ("KeyToPath", "DownwardAPIVolumeFile"),
+    fields.ITEM,
+    {"fieldRef": FIELD_REF, "resourceFieldRef": RESOURCE_FIELD_REF},
+)
+EMPTY_DIR = _source("emptyDir", "EmptyDirVolumeSource")
+CONFIG_MAP = _source("configMap", "ConfigMapVolumeSource", "ConfigMapProjection", items=ITEM)
+SECRET = _source("secret", "SecretVolumeSource", "SecretProjection", items=ITEM)
+DOWNWARD_API = _source("downwardAPI", "DownwardAPIVolumeSource", "DownwardAPIProjection", items=ITEM)
+TOKEN = _source("serviceAccountToken", "ServiceAccountTokenProjection")
+PROJECTION = Table(
+    ("VolumeProjection",),
+    fields.PROJECTION,
+    {"configMap": CONFIG_MAP, "secret": SECRET, "downwardAPI": DOWNWARD_API, "serviceAccountToken": TOKEN},
+)
+PROJECTED = _source("projected", "ProjectedVolumeSource", sources=PROJECTION)
+HOST_PATH = _source("hostPath", "HostPathVolumeSource")
+CLAIM = _source("persistentVolumeClaim", "PersistentVolumeClaimVolumeSource")
+VOLUME = Table(
+    ("Volume",),
+    fields.VOLUME,
+    {
+        "emptyDir": EMPTY_DIR,
+        "configMap": CONFIG_MAP,
+        "secret": SECRET,
+        "projected": PROJECTED,
+        "downwardAPI": DOWNWARD_API,
+        "hostPath": HOST_PATH,
+        "persistentVolumeClaim": CLAIM,
+    },
+    note="Only volumes that a container mounts are looked at. An annotation `cvmfs.vk.io/<volume>` or "
+    "`fuse.vk.io/<volume>` overrides the kind, whatever it is.",
+)
+CAPABILITIES = Table(("Capabilities",), fields.CAPABILITIES)
+SECURITY_CONTEXT = Table(
+    ("PodSecurityContext", "SecurityContext"), fields.SECURITY_CONTEXT, {"capabilities": CAPABILITIES}
+)
+RESOURCES = Table(("ResourceRequirements",), fields.RESOURCES)
+VARIABLE = Table(
+    ("EnvVar",), fields.VARIABLE, note="The last of equal names counts. A job also sees `FLASHLINK_POD`, the pod's uid."
+)
+MOUNT = Table(("VolumeMount",), fields.MOUNT)
+CONTAINER = Table(
+    ("Container",),
+    fields.CONTAINER,
+    {
+        "env": VARIABLE,
+        "resources": RESOURCES,
+        "securityContext": SECURITY_CONTEXT,
+        "volumeMounts": MOUNT,
+    },
+    note="The same for init containers.",
+)
+POD_SPEC = Table(
+    ("PodSpec",),
+    fields.POD_SPEC,
+    {
+        "containers": CONTAINER,
+        "initContainers": CONTAINER,
+        "securityContext": SECURITY_CONTEXT,
+        "volumes": VOLUME,
+    },
+)
+
+#: All of them, from the outermost to the innermost.
+TABLES = (
+    *(POD_SPEC, CONTAINER, VARIABLE, MOUNT, RESOURCES, SECURITY_CONTEXT, CAPABILITIES),
+    *(VOLUME, EMPTY_DIR, CONFIG_MAP, SECRET, PROJECTED, PROJECTION, TOKEN, DOWNWARD_API, ITEM),
+    *(FIELD_REF, RESOURCE_FIELD_REF, HOST_PATH, CLAIM),
+)
+
+#: Keys of a pod's metadata, which are no fields of Kubernetes.
+ANNOTATION = Table(
+    ("Annotations and labels",),
+    fields.ANNOTATION,
+    note="Labels, and all other annotations, are told to containers that ask for them by the downward API, and mean "
+    "nothing else to a job.",
+)
+
+_INTRODUCTION = """\
+# What becomes of a pod's fields
+
+<!-- Made by `python -m flashlink.pods.tables`; a test holds it against the code. -->
+
+Every field of a pod that Kubernetes 1.34 knows is **honoured** (the job does what it says), **ignored** (it means
+nothing to a job, and the pod runs the same without it) or **refused** (the pod is refused when it is created, in one
+line that names the field and says why and what to do). Nothing is dropped in silence: a field that is not listed here
+is refused too. A refused field that is not set (null, false, 0, empty) is no matter. A field that holds an object is
+honoured as far as the object's own table says.
+
+Fields that the virtual kubelet resolves before a plugin sees them (`envFrom`, `valueFrom`) are refused where they
+arrive unresolved; in a manifest they work, in a cluster as with `flashlink submit`.
+"""
+
+
+def markdown() -> str:
+    """The text of docs/pods.md."""
+    return "\n".join([_INTRODUCTION, *(line for table in (*TABLES, ANNOTATION) for line in _section(table))])
+
+
+def _section(table: Table) -> Iterator[str]:
+    yield f"## {table.title}"
+    yield ""
+    if table.note:
+        yield table.note
+        yield ""
+    yield "| field | | why, or how |"
+    yield "|---|---|---|"
+    for name, rule in table.rules.items():
+        yield f"| `{name}` | {rule.treatment.value} | {_cell(rule)} |"
+    yield ""
+
+
+def _cell(rule: Rule) -> str:
+    harmless = f" ({', '.join(f'`{value!r}`' for value in rule.harmless)} may stay)" if rule.harmless else ""
+    return (rule.why + harmless).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

@@ -1,0 +1,256 @@
+"""No field is honoured on paper only: setting it changes the job script, or the pod is refused by the field's name."""
+
+from __future__ import annotations
+
+import copy
+import json
+from base64 import b64encode
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+
+from flashlink.errors import FlashlinkError
+from flashlink.jobscript.planning import plan
+from flashlink.jobscript.script import render
+from flashlink.pods.fields import Treatment
+from flashlink.pods.parse import parse_create
+from flashlink.pods.tables import ANNOTATION, TABLES
+from flashlink.site.config import Containers, Site, Volumes
+
+SITE = Site(
+    containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"),
+    volumes=Volumes(host_paths=["/data"], claims={"one": "/claims/one", "two": "/claims/two"}, cvmfs="/cvmfs"),
+)
+
+ASKED_OF_MAIN = {"containerName": "main", "resource": "limits.cpu"}
+
+VOLUMES = [
+    {"name": "empty", "emptyDir": {}},
+    {"name": "conf", "configMap": {"name": "c1"}},
+    {"name": "secret", "secret": {"secretName": "s1"}},
+    {"name": "down", "downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+    {"name": "asked", "downwardAPI": {"items": [{"path": "c", "resourceFieldRef": {**ASKED_OF_MAIN}}]}},
+    {"name": "proj", "projected": {"sources": [{"secret": {"name": "s1"}}]}},
+    {"name": "host", "hostPath": {"path": "/data/a"}},
+    {"name": "claim", "persistentVolumeClaim": {"claimName": "one"}},
+]
+
+POD: dict[str, Any] = {
+    "pod": {
+        "metadata": {"name": "demo", "namespace": "default", "uid": "0-1", "annotations": {}, "labels": {}},
+        "spec": {
+            "initContainers": [{"name": "init", "image": "i", "resources": {"limits": {"cpu": 1}}}],
+            "containers": [
+                {
+                    "name": "main",
+                    "image": "i",
+                    "env": [{"name": "A", "value": "1"}],
+                    "resources": {"limits": {"cpu": 7}},
+                    "volumeMounts": [{"name": each["name"], "mountPath": f"/v/{each['name']}"} for each in VOLUMES],
+                }
+            ],
+            "volumes": VOLUMES,
+        },
+    },
+    "container": [
+        {
+            "configMaps": [{"metadata": {"name": name}, "data": {"k": name}} for name in ("c1", "c2")],
+            "secrets": [
+                {"metadata": {"name": name}, "data": {"k": b64encode(name.encode()).decode()}} for name in ("s1", "s2")
+            ],
+        }
+    ],
+}
+
+MAIN = "pod.spec.containers.0"
+MOUNT = f"{MAIN}.volumeMounts.0"
+CONF, SECRET, DOWN, ASKED, PROJ = (f"pod.spec.volumes.{index}" for index in range(1, 6))
+SOURCE = f"{PROJ}.projected.sources.0"
+REF = f"{ASKED}.downwardAPI.items.0.resourceFieldRef"
+MISSING = {"name": "missing"}
+
+#: Object and field to what sets it, and to what else the pod must have before. A path is made of keys and indices; the
+#: index after a list's last appends.
+CASES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
+    ("PodSpec", "containers"): ({"pod.spec.containers.1": {"name": "b", "image": "i"}}, {}),
+    ("PodSpec", "initContainers"): ({"pod.spec.initContainers.1": {"name": "b", "image": "i"}}, {}),
+    ("PodSpec", "volumes"): ({"pod.spec.volumes.0": {"name": "empty", "hostPath": {"path": "/data"}}}, {}),
+    ("PodSpec", "restartPolicy"): ({"pod.spec.restartPolicy": "Never"}, {}),
+    ("PodSpec", "activeDeadlineSeconds"): ({"pod.spec.activeDeadlineSeconds": 9}, {}),
+    ("PodSpec", "terminationGracePeriodSeconds"): ({"pod.spec.terminationGracePeriodSeconds": 9}, {}),
+    ("PodSpec", "securityContext"): ({"pod.spec.securityContext": {"runAsUser": 7}}, {}),
+    ("Container", "name"): ({f"{MAIN}.name": "other"}, {}),
+    ("Container", "image"): ({f"{MAIN}.image": "other"}, {}),
+    ("Container", "command"): ({f"{MAIN}.command": ["echo", "$(A)"]}, {}),
+    ("Container", "args"): ({f"{MAIN}.args": ["$(A)"]}, {}),
+    ("Container", "workingDir"): ({f"{MAIN}.workingDir": "/srv"}, {}),
+    ("Container", "env"): ({f"{MAIN}.env": [{"name": "B"}]}, {}),
+    ("Container", "volumeMounts"): ({f"{MAIN}.volumeMounts": []}, {}),
+    ("Container", "resources"): ({f"{MAIN}.resources": {"limits": {"cpu": 3}}}, {}),
+    ("Container", "securityContext"): ({f"{MAIN}.securityContext": {"runAsUser": 7}}, {}),
+    ("EnvVar", "name"): ({f"{MAIN}.env.0.name": "B"}, {}),
+    ("EnvVar", "value"): ({f"{MAIN}.env.0.value": "2"}, {}),
+    ("VolumeMount", "name"): ({f"{MOUNT}.name": "host"}, {}),
+    ("VolumeMount", "mountPath"): ({f"{MOUNT}.mountPath": "/elsewhere"}, {}),
+    ("VolumeMount", "subPath"): ({f"{MOUNT}.subPath": "part"}, {}),
+    ("VolumeMount", "subPathExpr"): ({f"{MOUNT}.subPathExpr": "$(A)"}, {}),
+    ("VolumeMount", "readOnly"): ({f"{MOUNT}.readOnly": True}, {}),
+    ("ResourceRequirements", "requests"): ({f"{MAIN}.resources.requests": {"cpu": 2}}, {}),
+    ("ResourceRequirements", "limits"): ({f"{MAIN}.resources.limits.cpu": 9}, {}),
+    ("PodSecurityContext, SecurityContext", "runAsUser"): ({f"{MAIN}.securityContext": {"runAsUser": 7}}, {}),
+    ("PodSecurityContext, SecurityContext", "runAsGroup"): ({f"{MAIN}.securityContext": {"runAsGroup": 7}}, {}),
+    ("PodSecurityContext, SecurityContext", "runAsNonRoot"): ({f"{MAIN}.securityContext": {"runAsNonRoot": True}}, {}),
+    ("PodSecurityContext, SecurityContext", "readOnlyRootFilesystem"): (
+        {f"{MAIN}.securityContext": {"readOnlyRootFilesystem": True}},
+        {},
+    ),
+    ("PodSecurityContext, SecurityContext", "capabilities"): (
+        {f"{MAIN}.securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}},
+        {},
+    ),
+    ("Capabilities", "drop"): (
+        {f"{MAIN}.securityContext.capabilities": {"drop": ["ALL"]}},
+        {f"{MAIN}.securityContext": {"runAsUser": 0}},
+    ),
+    ("Volume", "name"): ({"pod.spec.volumes.0.name": "other", f"{MOUNT}.name": "other"}, {}),
+    ("Volume", "emptyDir"): ({f"{CONF}": {"name": "conf", "emptyDir": {}}}, {}),
+    ("Volume", "configMap"): ({SECRET: {"name": "secret", "configMap": {"name": "c1"}}}, {}),
+    ("Volume", "secret"): ({CONF: {"name": "conf", "secret": {"secretName": "s1"}}}, {}),
+    ("Volume", "projected"): ({CONF: {"name": "conf", "projected": {"sources": []}}}, {}),
+    ("Volume", "downwardAPI"): ({CONF: {"name": "conf", "downwardAPI": {}}}, {}),
+    ("Volume", "hostPath"): ({CONF: {"name": "conf", "hostPath": {"path": "/data"}}}, {}),
+    ("Volume", "persistentVolumeClaim"): (
+        {CONF: {"name": "conf", "persistentVolumeClaim": {"claimName": "two"}}},
+        {},
+    ),
+    ("EmptyDirVolumeSource", "medium"): ({"pod.spec.volumes.0.emptyDir.medium": "Memory"}, {}),
+    ("EmptyDirVolumeSource", "sizeLimit"): ({"pod.spec.volumes.0.emptyDir.sizeLimit": "1Mi"}, {}),
+    ("ConfigMapVolumeSource, ConfigMapProjection", "name"): ({f"{CONF}.configMap.name": "c2"}, {}),
+    ("ConfigMapVolumeSource, ConfigMapProjection", "items"): (
+        {f"{CONF}.configMap.items": [{"key": "k", "path": "a/b"}]},
+        {},
+    ),
+    ("ConfigMapVolumeSource, ConfigMapProjection", "optional"): (
+        {f"{CONF}.configMap.optional": True},
+        {f"{CONF}.configMap": MISSING},
+    ),
+    ("ConfigMapVolumeSource, ConfigMapProjection", "defaultMode"): ({f"{CONF}.configMap.defaultMode": 0o400}, {}),
+    ("SecretVolumeSource, SecretProjection", "secretName"): ({f"{SECRET}.secret.secretName": "s2"}, {}),
+    ("SecretVolumeSource, SecretProjection", "name"): ({f"{SOURCE}.secret.name": "s2"}, {}),
+    ("SecretVolumeSource, SecretProjection", "items"): (
+        {f"{SECRET}.secret.items": [{"key": "k", "path": "a/b"}]},
+        {},
+    ),
+    ("SecretVolumeSource, SecretProjection", "optional"): (
+        {f"{SECRET}.secret.optional": True},
+        {f"{SECRET}.secret.secretName": "missing"},
+    ),
+    ("SecretVolumeSource, SecretProjection", "defaultMode"): ({f"{SECRET}.secret.defaultMode": 0o400}, {}),
+    ("ProjectedVolumeSource", "sources"): ({f"{PROJ}.projected.sources": []}, {}),
+    ("ProjectedVolumeSource", "defaultMode"): ({f"{PROJ}.projected.defaultMode": 0o400}, {}),
+    ("VolumeProjection", "configMap"): ({SOURCE: {"configMap": MISSING}}, {}),
+    ("VolumeProjection", "secret"): ({SOURCE: {"secret": {"name": "s2"}}}, {}),
+    ("VolumeProjection", "downwardAPI"): ({SOURCE: {"downwardAPI": {}}}, {}),
+    ("VolumeProjection", "serviceAccountToken"): ({SOURCE: {"serviceAccountToken": {"path": "token"}}}, {}),
+    ("DownwardAPIVolumeSource, DownwardAPIProjection", "items"): ({f"{DOWN}.downwardAPI.items": []}, {}),
+    ("DownwardAPIVolumeSource, DownwardAPIProjection", "defaultMode"): (
+        {f"{DOWN}.downwardAPI.defaultMode": 0o400},
+        {},
+    ),
+    ("KeyToPath, DownwardAPIVolumeFile", "key"): (
+        {f"{CONF}.configMap.items.0.key": "no"},
+        {f"{CONF}.configMap.items": [{"key": "k", "path": "a"}]},
+    ),
+    ("KeyToPath, DownwardAPIVolumeFile", "path"): ({f"{DOWN}.downwardAPI.items.0.path": "other"}, {}),
+    ("KeyToPath, DownwardAPIVolumeFile", "mode"): ({f"{DOWN}.downwardAPI.items.0.mode": 0o400}, {}),
+    ("KeyToPath, DownwardAPIVolumeFile", "fieldRef"): (
+        {f"{DOWN}.downwardAPI.items.0.fieldRef": {"fieldPath": "metadata.uid"}},
+        {},
+    ),
+    ("KeyToPath, DownwardAPIVolumeFile", "resourceFieldRef"): (
+        {REF: {"containerName": "main", "resource": "requests.memory"}},
+        {},
+    ),
+    ("ObjectFieldSelector", "fieldPath"): ({f"{DOWN}.downwardAPI.items.0.fieldRef.fieldPath": "metadata.uid"}, {}),
+    ("ResourceFieldSelector", "resource"): ({f"{REF}.resource": "requests.memory"}, {}),
+    ("ResourceFieldSelector", "containerName"): ({f"{REF}.containerName": "init"}, {}),
+    ("ResourceFieldSelector", "divisor"): ({f"{REF}.divisor": 2}, {}),
+    ("HostPathVolumeSource", "path"): ({"pod.spec.volumes.6.hostPath.path": "/data/b"}, {}),
+    ("HostPathVolumeSource", "type"): ({"pod.spec.volumes.6.hostPath.type": "File"}, {}),
+    ("PersistentVolumeClaimVolumeSource", "claimName"): (
+        {"pod.spec.volumes.7.persistentVolumeClaim.claimName": "two"},
+        {},
+    ),
+    ("PersistentVolumeClaimVolumeSource", "readOnly"): (
+        {"pod.spec.volumes.7.persistentVolumeClaim.readOnly": True},
+        {},
+    ),
+    ("Annotations and labels", "cvmfs.vk.io/<volume>"): (
+        {"pod.metadata.annotations": {"cvmfs.vk.io/empty": "lhcb.cern.ch"}},
+        {},
+    ),
+    ("Annotations and labels", "interlink.eu/disable-offload-containers"): (
+        {"pod.metadata.annotations": {"interlink.eu/disable-offload-containers": "main"}},
+        {"pod.spec.containers.1": {"name": "b", "image": "i"}},
+    ),
+    ("Annotations and labels", "interlink.eu/disable-offload-init-containers"): (
+        {"pod.metadata.annotations": {"interlink.eu/disable-offload-init-containers": "init"}},
+        {},
+    ),
+}
+
+#: Of what becomes of these no script tells: tests of the plugin's contract do.
+ELSEWHERE = {("Annotations and labels", "JobID"): "test_restarts.py: the books are lost, jobs are adopted by it"}
+
+
+def honoured() -> set[tuple[str, str]]:
+    return {
+        (table.title, name)
+        for table in (*TABLES, ANNOTATION)
+        for name, rule in table.rules.items()
+        if rule.treatment is Treatment.HONOURED
+    }
+
+
+def with_changes(request: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    changed = copy.deepcopy(request)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        place: Any = changed
+        for key in parents:
+            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
+        if isinstance(place, list):
+            place[int(last) : int(last) + 1] = [value]
+        else:
+            place[last] = value
+    return changed
+
+
+def outcome(request: dict[str, Any]) -> tuple[str, object]:
+    """The script of a pod and what is asked of the batch system, or why it is refused."""
+    try:
+        decided = plan(parse_create(json.dumps(request).encode()), SITE, PurePosixPath("/pods/0-1"))
+    except FlashlinkError as error:
+        return "refused", str(error)
+    return render(decided), (decided.resources, decided.walltime)
+
+
+def test_every_honoured_field_has_a_case() -> None:
+    assert set(CASES) | set(ELSEWHERE) == honoured()
+
+
+@pytest.mark.parametrize("case", CASES, ids=".".join)
+def test_a_honoured_field_changes_the_job(case: tuple[str, str]) -> None:
+    setting, before = CASES[case]
+    base = with_changes(POD, before)
+    without, with_it = outcome(base), outcome(with_changes(base, setting))
+    assert with_it != without
+    if with_it[0] == "refused":
+        assert any(key in str(with_it[1]) for key in (case[1], *setting)), with_it[1]
+    elif without[0] == "refused":
+        assert case[1] == "optional", without[1]
+
+
+def test_the_pod_that_is_changed_is_a_good_one() -> None:
+    assert outcome(POD)[0] != "refused", outcome(POD)[1]
