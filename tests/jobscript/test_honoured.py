@@ -88,6 +88,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("Container", "env"): ({f"{MAIN}.env": [{"name": "B"}]}, {}),
     ("Container", "volumeMounts"): ({f"{MAIN}.volumeMounts": []}, {}),
     ("Container", "resources"): ({f"{MAIN}.resources": {"limits": {"cpu": 3}}}, {}),
+    ("Container", "imagePullPolicy"): ({f"{MAIN}.imagePullPolicy": "Never"}, {}),
     ("Container", "securityContext"): ({f"{MAIN}.securityContext": {"runAsUser": 7}}, {}),
     ("EnvVar", "name"): ({f"{MAIN}.env.0.name": "B"}, {}),
     ("EnvVar", "value"): ({f"{MAIN}.env.0.value": "2"}, {}),

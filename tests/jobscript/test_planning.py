@@ -222,3 +222,25 @@ def test_root_of_a_user_namespace_only_where_the_site_allows_it() -> None:
     site = msgspec.structs.replace(APPTAINER, containers=Containers(runtime="apptainer", fakeroot=True))
     assert pod(site=site, security=Security(user=0)).steps[0].fake_root
     assert not pod(site=site).steps[0].fake_root
+
+
+@pytest.mark.parametrize("policy", ["", "Always", "IfNotPresent"])
+def test_images_are_fetched_unless_the_pod_forbids_it(policy: str) -> None:
+    assert pod(image="debian:12", pull=policy).steps[0].image == "docker://debian:12"
+
+
+def test_a_pod_that_may_not_fetch_runs_only_what_the_site_has() -> None:
+    assert pod(image="lhcb:1", pull="Never").steps[0].image == "/images/lhcb.sif"
+    assert pod(image="/cvmfs/unpacked/a", pull="Never").steps[0].image == "/cvmfs/unpacked/a"
+    with pytest.raises(
+        SiteError, match=r"^container main: imagePullPolicy Never: this site has no copy of docker://a;"
+    ):
+        pod(image="a", pull="Never")
+
+
+def test_registries_by_plain_http_are_those_that_the_site_names() -> None:
+    site = msgspec.structs.replace(APPTAINER, images=Images(plain_http=["localhost:5000"], cache="/var/cache/images"))
+    assert pod(site=site, image="localhost:5000/a/b").steps[0].fetch_options == ("--no-https",)
+    assert pod(site=site, image="oras://localhost:5000/a/b").steps[0].fetch_options == ("--no-https",)
+    assert pod(site=site, image="docker://localhost/a").steps[0].fetch_options == ()
+    assert pod(site=site).image_cache == "/var/cache/images"

@@ -100,6 +100,13 @@ def test_identity_and_root_of_a_container() -> None:
     ]
 
 
+def test_options_for_fetching_stand_beside_the_image() -> None:
+    step = replace(STEP, image="docker://a:5/b", fetch_options=("--no-https",))
+    script = render(replace(HOST, steps=(step,), image_cache="/var/my cache"))
+    assert "  with_image docker://a:5/b --no-https\n" in script
+    assert "\nimage_cache '/var/my cache'\n" in script
+
+
 texts = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)))
 
 

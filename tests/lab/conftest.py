@@ -38,7 +38,12 @@ class Lab:
     @property
     def programs(self) -> list[str]:
         """Names of the programs in /usr/bin of the lab."""
-        return [path.name for path in (_place() / "root" / "usr" / "bin").iterdir()]
+        return [path.name for path in (self.root / "usr" / "bin").iterdir()]
+
+    @property
+    def root(self) -> Path:
+        """Its root folder."""
+        return Path(os.environ.get("FLASHLINK_LAB", CHECKOUT / ".lab")) / "root"
 
     def command(self, *command: str | Path, bind: Sequence[Path] = ()) -> list[str]:
         """The argument vector that runs `command` in the lab as its plain user, with the folders `bind` in it."""
@@ -120,7 +125,10 @@ class Pods:
         """A site with the lab's Apptainer that grants the lab's images and the folder ``shared``."""
         return Site(
             containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"),
-            images=Images(aliases={name: str(path) for name, path in self.lab.images.items()}, folders=["/images"]),
+            images=Images(
+                aliases={name: str(path) for name, path in self.lab.images.items()},
+                folders=["/images", str(self.shared)],
+            ),
             volumes=Volumes(host_paths=[str(self.shared)]),
         )
 
@@ -210,10 +218,6 @@ def pods(lab: Lab, tmp_path: Path) -> Iterator[Pods]:
     made = Pods(lab, tmp_path)
     yield made
     made.end()
-
-
-def _place() -> Path:
-    return Path(os.environ.get("FLASHLINK_LAB", CHECKOUT / ".lab"))
 
 
 def _read(path: Path) -> bytes:

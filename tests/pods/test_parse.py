@@ -221,7 +221,6 @@ def test_fields_that_matter_to_the_cluster_alone_are_ignored() -> None:
         "os": {"name": "linux"},
     }
     main = {
-        "imagePullPolicy": "Always",
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
         "ports": [{"containerPort": 80}],

@@ -15,8 +15,29 @@ def image(container: Container, site: Site) -> str:
 
     Raises:
         RequestError: The reference has a transport that flashlink does not know.
-        SiteError: It is a path that the site does not grant.
+        SiteError: It is a path that the site does not grant, or would have to be fetched and the pod forbids that.
     """
+    found = _found(container, site)
+    if container.pull == "Never" and is_fetched(found):
+        raise SiteError(
+            f"container {container.name}: imagePullPolicy Never: this site has no copy of {found}; "
+            "name an image of the site, or let it be fetched"
+        )
+    return found
+
+
+def is_fetched(image: str) -> bool:
+    """Whether an image, as `image` gives it, comes from a registry."""
+    return "://" in image
+
+
+def fetch_options(image: str, site: Site) -> tuple[str, ...]:
+    """The options with which Apptainer fetches an image."""
+    registry = image.partition("://")[2].partition("/")[0]
+    return ("--no-https",) if registry in site.images.plain_http else ()
+
+
+def _found(container: Container, site: Site) -> str:
     named, images = container.image, site.images
     if named in images.aliases:
         return images.aliases[named]

@@ -37,6 +37,7 @@ class Step:
         argv: The command line inside, or None to run the image's own entry point with `args`.
         args: Arguments for the image's own entry point, when `argv` is None; empty leaves its CMD.
         image: What the container runtime gets: a path or a reference with transport; "" for a host process.
+        fetch_options: Options with which the container runtime fetches the image, where it is a reference.
         env: Name to value, exactly as the process shall see them.
         working_dir: Absolute path, or "".
         binds: In mount order: parents before children.
@@ -62,6 +63,7 @@ class Step:
     group: int | None = None
     non_root: bool = False
     fake_root: bool = False
+    fetch_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class JobPlan:
         runtime: "apptainer", "singularity" or "host".
         executable: Of the container runtime.
         runtime_options: Further options for it.
+        image_cache: Folder of the worker for what it fetches; "" keeps nothing for later jobs.
         init_steps: One after the other, each to succeed.
         steps: Side by side.
         scratch: Volumes to make as empty folders.
@@ -103,3 +106,4 @@ class JobPlan:
     resources: Resources = field(default_factory=Resources)
     path: tuple[str, ...] = ()
     walltime: int = 0
+    image_cache: str = ""

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from flashlink.errors import RequestError, SiteError
 from flashlink.jobscript.binds import binds
-from flashlink.jobscript.images import image
+from flashlink.jobscript.images import fetch_options, image
 from flashlink.jobscript.plan import JobPlan, Step
 from flashlink.pods.pod import Container, EmptyDir, Files, Pod, Resources
 from flashlink.pods.quantity import size
@@ -57,6 +57,7 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath) -> JobPlan:
         resources=_resources(pod, site),
         path=tuple(containers.path),
         walltime=_walltime(pod, site),
+        image_cache=site.images.cache,
     )
 
 
@@ -76,11 +77,13 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
             f"container {container.name}: this site runs pods without images, so there is no entry point; "
             "give the container a command"
         )
+    found = "" if on_host else image(container, site)
     step = Step(
         name=container.name,
         argv=argv or None,
         args=container.args or () if not argv else (),
-        image="" if on_host else image(container, site),
+        image=found,
+        fetch_options=fetch_options(found, site),
         env=tuple(container.env.items()),
         working_dir=container.working_dir,
         binds=binds(pod, site, folder, container),

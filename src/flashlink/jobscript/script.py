@@ -11,7 +11,10 @@ from flashlink.jobscript.quote import quote
 from flashlink.pods import quantity
 from flashlink.pods.pod import Files
 
-_RUNTIME = ("pod.sh", "container.sh", "volumes.sh", "journal.sh", "apptainer.sh", "root.sh", "host.sh", "namespace.sh")
+_RUNTIME = (
+    *("pod.sh", "container.sh", "volumes.sh", "journal.sh"),
+    *("apptainer.sh", "images.sh", "root.sh", "host.sh", "namespace.sh"),
+)
 
 
 def render(plan: JobPlan, *, masked: bool = False) -> str:
@@ -44,6 +47,8 @@ def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     yield _call("pod", *identity, plan.restart_policy, str(plan.grace), str(plan.deadline))
     if plan.runtime_options:
         yield _call("runtime_options", *plan.runtime_options)
+    if plan.image_cache:
+        yield _call("image_cache", plan.image_cache)
     if plan.path:
         yield _call("process_path", *plan.path)
     yield ""
@@ -97,7 +102,7 @@ def _container(index: int, step: Step) -> Iterator[str]:
 
 
 def _properties(step: Step) -> Iterator[str]:
-    yield _call("with_image", step.image)
+    yield _call("with_image", step.image, *step.fetch_options)
     if step.gpu:
         yield _call("with_gpu", step.gpu)
     if step.root != "disk" and step.image:

@@ -129,7 +129,7 @@ CONTAINER: Mapping[str, Rule] = {
     "stdinOnce": _ignored("nobody can attach to a job"),
     "tty": _ignored("output goes to a file"),
     "ports": _NETWORK,
-    "imagePullPolicy": _ignored("images come by the site's own means"),
+    "imagePullPolicy": _honoured("Never refuses what the site has no copy of; else each job fetches it once"),
     "resizePolicy": _ignored("the resources of a job do not change while it runs"),
     "terminationMessagePath": _ignored("messages in the status come from flashlink"),
     "terminationMessagePolicy": _ignored("messages in the status come from flashlink"),

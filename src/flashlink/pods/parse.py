@@ -179,6 +179,7 @@ def _container(container: Value, spec: Value) -> Container:
         requests=_resources(resources["requests"], resources["limits"].mapping()),
         limits=limits,
         security=security(container["securityContext"], spec["securityContext"]),
+        pull=container["imagePullPolicy"].one_of(("", "Always", "IfNotPresent", "Never"), ""),
     )
 
 

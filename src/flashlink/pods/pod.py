@@ -78,6 +78,7 @@ class Container:
         requests: ``resources.requests``; where only limits are given they count as requests, as in Kubernetes.
         limits: ``resources.limits``.
         security: Its security context, with the pod's where its own is silent.
+        pull: ``imagePullPolicy``: "Always", "IfNotPresent" or "Never"; "" leaves it to the image's tag.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Container:
     requests: Resources = Resources()
     limits: Resources = Resources()
     security: Security = Security()
+    pull: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,11 +66,15 @@ class Images(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         folders: Absolute folders from which SIF files and unpacked images may be named by path.
         aliases: Reference as pods write it to what Apptainer shall run in its place (a SIF path, another reference).
         prefix: Put before references that name no transport; Docker's by default.
+        plain_http: Registries, as ``HOST`` or ``HOST:PORT``, that are reached by http without encryption.
+        cache: Folder of the workers in which Apptainer keeps what it fetched for later jobs; "" keeps nothing.
     """
 
     folders: list[str] = []
     aliases: dict[str, str] = {}
     prefix: str = "docker://"
+    plain_http: list[str] = []
+    cache: str = ""
 
 
 class Volumes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

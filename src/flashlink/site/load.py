@@ -197,6 +197,7 @@ def _check(site: Site, source: str) -> None:
     quantity.size(site.limits.memory, f"{source}: limits.memory")
     paths = {
         "images.folders": site.images.folders,
+        "images.cache": [site.images.cache] if site.images.cache else [],
         "volumes.host_paths": site.volumes.host_paths,
         "volumes.claims": list(site.volumes.claims.values()),
         "volumes.cvmfs": [site.volumes.cvmfs] if site.volumes.cvmfs else [],

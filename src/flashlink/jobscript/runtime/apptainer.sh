@@ -1,40 +1,6 @@
 # shellcheck shell=bash
 # A container by Apptainer, or by Singularity, which takes the same options and other variables.
 
-# INDEX: fetch the image of the container if it comes from a registry, so that the container starts at once.
-fetch_image() {
-  local name image file code gpu workdir argv args env binds root identity fake_root
-  [[ ! $stop && $pod_runtime != host ]] || return 0
-  declare_container "$1"
-  [[ $image == *://* ]] || return 0
-  file=$(fetched_image "$image")
-  [[ ! -e $file ]] || return 0
-  journal pulling "$name"
-  mkdir -p -- "$pod_folder/tmp/images"
-  "$pod_executable" --silent pull --force "$file.part" "$image" </dev/null >"$file.said" 2>&1 9<&- &
-  fetching=$!
-  await "$fetching"
-  fetching=''
-  cat -- "$file.said" >&2
-  ((code != 0)) || mv -- "$file.part" "$file"
-}
-
-# FILE: the last lines of what Apptainer said when it could not fetch FILE, as one.
-fetch_failure() {
-  local line said=''
-  while read -r line; do
-    said+="${said:+; }$line"
-  done < <(tail -n 3 -- "$1.said" 2>/dev/null)
-  printf '%s' "${said:-Apptainer gave no reason}"
-}
-
-# IMAGE: where its file goes.
-fetched_image() {
-  local sum
-  read -r sum _ < <(printf '%s' "$1" | sha256sum)
-  printf '%s' "$pod_folder/tmp/images/$sum.sif"
-}
-
 # Become the container.
 start_apptainer() {
   local position home='' scratch=$pod_folder/tmp/$name
@@ -91,8 +57,7 @@ mount_option() {
 
 # [NAME VALUE]...: by the variables that Apptainer passes on, so that no value is ever an argument.
 export_into_container() {
-  local prefix=APPTAINERENV_
-  [[ $pod_runtime != singularity ]] || prefix=SINGULARITYENV_
+  local prefix=${pod_runtime^^}ENV_
   while (($#)); do
     [[ $1 == HOME ]] || export "$prefix$1=$2"
     shift 2

@@ -1,8 +1,6 @@
 # shellcheck shell=bash
 # One container: what it is (declared by a generated function) and the shell that supervises it.
 
-# IMAGE: "" for a host process.
-with_image() { image=$1; }
 # VENDOR: nvidia or amd.
 with_gpu() { gpu=$1; }
 # FOLDER
@@ -19,7 +17,7 @@ with_bind() { binds+=("$1" "$2" "$3" "$4" "$5"); }
 # INDEX: call the generated function in a clean slate.
 declare_container() {
   name=${pod_names[$1]} image='' gpu='' workdir='' root=disk fake_root=''
-  argv=() args=() env=() binds=() identity=()
+  argv=() args=() env=() binds=() identity=() fetch_options=()
   "${pod_functions[$1]}"
 }
 
@@ -84,7 +82,7 @@ end_instance() {
     code=143 # such a pod has failed, however well it took SIGTERM
   fi
   if [[ $cause == evicted ]]; then
-    give_reason "$pod_folder/logs/$name.$instance.log" "$(<"$pod_folder/tmp/evicted")"
+    give_reason "$pod_folder/logs/$name.$instance.log" "$(<"$pod_folder/tmp/.evicted")"
   fi
   journal ended "$name" "instance=$instance" "exit=$code" "cause=$cause"
   if [[ ${killer:-} ]]; then

@@ -79,31 +79,3 @@ provide_workdir() {
     "$pod_executable" --silent exec "${options[@]}" --pwd / -- "$image" /bin/sh -c '[ -d "$0" ] || mkdir -p -- "$0"' "$workdir"
   fi </dev/null >&2
 }
-
-# The WORKDIR of the Docker image that the SIF file $image was made of. Apptainer keeps the image's configuration as one of
-# the file's objects, and does not apply it. Their descriptors, of 585 bytes, begin at byte 4096, each with: at byte 17 where
-# the object is, at byte 25 its size, at byte 73 its name (https://github.com/apptainer/sif, "type rawDescriptor").
-image_workdir() {
-  [[ -f $image ]] || return 0
-  local name_bytes=' 111 99 105 45 99 111 110 102 105 103 46 106 115 111 110 0 ' # oci-config.json
-  local line config
-  local -a bytes
-  while read -r line; do
-    read -r -a bytes <<<"$line"
-    [[ " ${bytes[*]:73:16} " == "$name_bytes" ]] || continue
-    config=$(tail -c "+$(($(number_at 17) + 1))" -- "$image" | head -c "$(number_at 25)" | tr -d '\0')
-    if [[ $config =~ \"WorkingDir\":[[:space:]]*\"(([^\"\\]|\\.)*)\" ]]; then
-      printf '%b' "${BASH_REMATCH[1]//\\\//\/}" # JSON's escapes that a path can have are printf's too
-    fi
-    return
-  done < <(od -An -v -w585 -t u1 -j 4096 -N 28080 -- "$image" 2>/dev/null)
-}
-
-# BYTE: the little-endian number of eight bytes there in $bytes.
-number_at() {
-  local number=0 byte
-  for ((byte = $1 + 7; byte >= $1; byte--)); do
-    number=$((number << 8 | bytes[byte]))
-  done
-  printf '%s' "$number"
-}

@@ -28,7 +28,7 @@ watch_volumes() {
       read -r size _ < <(du -s -B1 -- "$pod_folder/volumes/${volume_limits[position]}/" 2>/dev/null)
       if ((${size:-0} > volume_limits[position + 1])); then
         printf 'Usage of EmptyDir volume "%s" exceeds the limit "%s"\n' \
-          "${volume_limits[position]}" "${volume_limits[position + 2]}" >"$pod_folder/tmp/evicted"
+          "${volume_limits[position]}" "${volume_limits[position + 2]}" >"$pod_folder/tmp/.evicted"
         kill -USR2 "$$"
         return
       fi

@@ -1,0 +1,84 @@
+# shellcheck shell=bash
+# Images: where they come from, and what of their configuration Apptainer does not apply.
+
+pod_cache='' # folder for what Apptainer fetches; else it ends with the job
+
+image_cache() { pod_cache=$1; }
+
+# IMAGE [OPTION]...: a path, a reference with the options for fetching it, or "" for a host process.
+with_image() {
+  image=$1
+  fetch_options=("${@:2}")
+}
+
+# INDEX: fetch the image of the container if it comes from a registry, so that the container starts at once.
+fetch_image() {
+  local name image file code gpu workdir argv args env binds root identity fake_root fetch_options
+  [[ ! $stop && $pod_runtime != host ]] || return 0
+  declare_container "$1"
+  [[ $image == *://* ]] || return 0
+  file=$(fetched_image "$image")
+  [[ ! -e $file ]] || return 0
+  journal pulling "$name"
+  mkdir -p -- "${file%/*}"
+  (fetch "$file.part") </dev/null >"$file.said" 2>&1 9<&- &
+  fetching=$!
+  await "$fetching"
+  fetching=''
+  cat -- "$file.said" >&2
+  ((code != 0)) || mv -- "$file.part" "$file"
+}
+
+# FILE: become Apptainer, which fetches $image into FILE and leaves nothing elsewhere but in the cache.
+fetch() {
+  local prefix=${pod_runtime^^}
+  export "${prefix}_TMPDIR=${1%/*}" "${prefix}_CACHEDIR=${pod_cache:-${1%/*}}"
+  if [[ ! $pod_cache ]]; then
+    fetch_options+=(--disable-cache)
+  fi
+  exec -- "$pod_executable" --silent pull --force ${fetch_options[@]+"${fetch_options[@]}"} "$1" "$image"
+}
+
+# FILE: the last lines of what Apptainer said when it could not fetch FILE, as one.
+fetch_failure() {
+  local line said=''
+  while read -r line; do
+    said+="${said:+; }$line"
+  done < <(tail -n 3 -- "$1.said" 2>/dev/null)
+  printf '%s' "${said:-Apptainer gave no reason}"
+}
+
+# IMAGE: where its file goes.
+fetched_image() {
+  local sum
+  read -r sum _ < <(printf '%s' "$1" | sha256sum)
+  printf '%s' "$pod_folder/tmp/.images/$sum.sif"
+}
+
+# The WORKDIR of the Docker image that the SIF file $image was made of. Apptainer keeps the image's configuration as one of
+# the file's objects, and does not apply it. Their descriptors, of 585 bytes, begin at byte 4096, each with: at byte 17 where
+# the object is, at byte 25 its size, at byte 73 its name (https://github.com/apptainer/sif, "type rawDescriptor").
+image_workdir() {
+  [[ -f $image ]] || return 0
+  local name_bytes=' 111 99 105 45 99 111 110 102 105 103 46 106 115 111 110 0 ' # oci-config.json
+  local line config
+  local -a bytes
+  while read -r line; do
+    read -r -a bytes <<<"$line"
+    [[ " ${bytes[*]:73:16} " == "$name_bytes" ]] || continue
+    config=$(tail -c "+$(($(number_at 17) + 1))" -- "$image" | head -c "$(number_at 25)" | tr -d '\0')
+    if [[ $config =~ \"WorkingDir\":[[:space:]]*\"(([^\"\\]|\\.)*)\" ]]; then
+      printf '%b' "${BASH_REMATCH[1]//\\\//\/}" # JSON's escapes that a path can have are printf's too
+    fi
+    return
+  done < <(od -An -v -w585 -t u1 -j 4096 -N 28080 -- "$image" 2>/dev/null)
+}
+
+# BYTE: the little-endian number of eight bytes there in $bytes.
+number_at() {
+  local number=0 byte
+  for ((byte = $1 + 7; byte >= $1; byte--)); do
+    number=$((number << 8 | bytes[byte]))
+  done
+  printf '%s' "$number"
+}
