@@ -191,7 +191,8 @@ def test_deleted_pod_ends_for_whoever_still_asks(kubelet, plugin, pod, eventuall
     kubelet.until(one, "Running")
     kubelet.delete(one)
     eventually(lambda: not plugin.pod_folder(one).exists())
-    eventually(lambda: "terminated" in kubelet.states(one)["main"])
+    # Between the folder and the books its own end is still told.
+    eventually(lambda: kubelet.states(one)["main"].get("terminated", {}).get("message") == "the pod was deleted")
     assert kubelet.states(one)["main"]["terminated"]["exitCode"] == 137
 
 
@@ -213,3 +214,16 @@ def test_fake_kubelet_itself_sees_the_traps(kubelet, pod, crash):
     failed = {"name": "a", "state": {"terminated": {"exitCode": 1}}}
     with pytest.raises(crash):
         kubelet._take({"name": "x", "UID": uid, "containers": [failed], "initContainers": []})
+
+
+def test_a_sidecar_lets_its_pod_run_and_succeed(kubelet, pod, container):
+    """The virtual kubelet would hold a pod pending as long as an init container runs."""
+    proxy = container("proxy", "trap 'exit 9' TERM; while :; do sleep 0.05; done") | {"restartPolicy": "Always"}
+    one = pod("while [ ! -e ../go ]; do sleep 0.05; done")
+    one["spec"]["initContainers"] = [proxy, container("prep", "true")]
+    kubelet.create(one)
+    kubelet.until(one, "Running")
+    assert kubelet.states(one)["proxy"]["terminated"]["message"] == "sidecar: runs"
+    (kubelet.plugin.pod_folder(one) / "tmp" / "go").touch()
+    assert kubelet.until(one, "Succeeded", "Failed") == "Succeeded"
+    assert kubelet.states(one)["proxy"]["terminated"]["exitCode"] == 0

@@ -69,6 +69,9 @@ CONF, SECRET, DOWN, ASKED, PROJ = (f"pod.spec.volumes.{index}" for index in rang
 SOURCE = f"{PROJ}.projected.sources.0"
 REF = f"{ASKED}.downwardAPI.items.0.resourceFieldRef"
 MISSING = {"name": "missing"}
+RULES = f"{MAIN}.restartPolicyRules"
+RULE = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
+WITH_RULE = {f"{MAIN}.restartPolicy": "Never", RULES: [RULE]}
 
 #: Object and field to what sets it, and to what else the pod must have before. A path is made of keys and indices; the
 #: index after a list's last appends.
@@ -90,6 +93,12 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("Container", "resources"): ({f"{MAIN}.resources": {"limits": {"cpu": 3}}}, {}),
     ("Container", "imagePullPolicy"): ({f"{MAIN}.imagePullPolicy": "Never"}, {}),
     ("Container", "securityContext"): ({f"{MAIN}.securityContext": {"runAsUser": 7}}, {}),
+    ("Container", "restartPolicy"): ({"pod.spec.initContainers.0.restartPolicy": "Always"}, {}),
+    ("Container", "restartPolicyRules"): ({f"{MAIN}.restartPolicyRules": [RULE]}, {f"{MAIN}.restartPolicy": "Never"}),
+    ("ContainerRestartRule", "action"): ({f"{RULES}.0.action": "Stop"}, WITH_RULE),
+    ("ContainerRestartRule", "exitCodes"): ({f"{RULES}.0.exitCodes": {"operator": "In", "values": [9]}}, WITH_RULE),
+    ("ContainerRestartRuleOnExitCodes", "operator"): ({f"{RULES}.0.exitCodes.operator": "NotIn"}, WITH_RULE),
+    ("ContainerRestartRuleOnExitCodes", "values"): ({f"{RULES}.0.exitCodes.values": [1, 2]}, WITH_RULE),
     ("EnvVar", "name"): ({f"{MAIN}.env.0.name": "B"}, {}),
     ("EnvVar", "value"): ({f"{MAIN}.env.0.value": "2"}, {}),
     ("VolumeMount", "name"): ({f"{MOUNT}.name": "host"}, {}),

@@ -14,6 +14,10 @@ GOOD: list[tuple[bytes, Event]] = [
     (b"1700000002.5\tstarted\tmain\tinstance=1\n", Started(1700000002.5, "main", 1)),
     (b"1700000003.5\tended\tmain\tinstance=1\texit=137\tcause=signal\n", Ended(1700000003.5, "main", 1, 137, "signal")),
     (
+        b"1700000003.5\tended\tmain\tinstance=2\texit=1\tcause=exited\tagain=yes\n",
+        Ended(1700000003.5, "main", 2, 1, "exited", again=True),
+    ),
+    (
         b"1700000003.5\tskipped\tside\tcause=init-failed\tinit=prep\n",
         Skipped(1700000003.5, "side", "init-failed", "prep"),
     ),

@@ -244,3 +244,37 @@ def test_registries_by_plain_http_are_those_that_the_site_names() -> None:
     assert pod(site=site, image="oras://localhost:5000/a/b").steps[0].fetch_options == ("--no-https",)
     assert pod(site=site, image="docker://localhost/a").steps[0].fetch_options == ()
     assert pod(site=site).image_cache == "/var/cache/images"
+
+
+def test_who_starts_again() -> None:
+    init = (
+        Container("once", "", ("true",)),
+        Container("try", "", ("true",), restart="OnFailure"),
+        Container("side", "", ("true",), restart="Always", sidecar=True),
+    )
+    main = (Container("main", "", ("true",)), Container("never", "", ("true",), restart="Never"))
+    made = plan(Pod("uid", "p", "d", main, init, restart_policy="Always"), HOST, FOLDER)
+    policies = {step.name: step.restart for step in (*made.init_steps, *made.steps)}
+    assert policies == {"once": "OnFailure", "try": "OnFailure", "side": "Always", "main": "Always", "never": "Never"}
+
+
+def asks(cpu: float, *, sidecar: bool = False) -> Container:
+    return Container("c", "", ("true",), requests=Resources(cpu=cpu, memory=int(10 * cpu)), sidecar=sidecar)
+
+
+@pytest.mark.parametrize(
+    ("init", "main", "cpu"),
+    [
+        ((), (1, 2), 3),
+        ((asks(5),), (1, 2), 5),
+        ((asks(1, sidecar=True),), (1, 2), 4),
+        ((asks(1, sidecar=True), asks(5)), (1, 2), 6),
+        ((asks(5), asks(1, sidecar=True)), (1, 2), 5),
+        ((asks(1, sidecar=True), asks(2, sidecar=True), asks(2)), (1,), 5),
+    ],
+)
+def test_a_pod_asks_for_what_kubernetes_reckons(
+    init: tuple[Container, ...], main: tuple[float, ...], cpu: float
+) -> None:
+    asked = Pod("uid", "p", "d", tuple(asks(each) for each in main), init).resources
+    assert (asked.cpu, asked.memory) == (cpu, 10 * cpu)

@@ -15,18 +15,9 @@ import pytest
 
 from flashlink.jobscript import journal
 from flashlink.pods.pod import Container, EmptyDir, File, Files
+from jobscript.hostpods import order, shell
 
 Start = Callable[..., Any]
-
-
-def shell(name: str, script: str, env: dict[str, str] | None = None) -> Container:
-    return Container(name=name, image="any", command=("sh", "-c", script), env=env or {})
-
-
-def order(events: list[journal.Event]) -> list[str]:
-    """Events in short: ``started a``."""
-    names = {journal.Started: "started", journal.Ended: "ended", journal.Skipped: "skipped"}
-    return [f"{names[type(event)]} {event.container}" for event in events if type(event) in names]  # type: ignore[union-attr]
 
 
 def test_all_containers_succeed(start: Start) -> None:
@@ -151,43 +142,6 @@ def test_a_container_that_stops_itself_has_not_ended(start: Start) -> None:
     for pid in job.processes():
         os.kill(pid, signal.SIGCONT)
     assert job.wait() == 6
-
-
-def test_on_failure_starts_again_until_success(start: Start, tmp_path: Path) -> None:
-    count = tmp_path / "count"
-    script = f'echo x >>{count}; echo try; [ "$(wc -l <{count})" -ge 3 ]'
-    job = start(shell("main", script), restart_policy="OnFailure", environment={"FLASHLINK_BACKOFF": "0"})
-    assert job.wait() == 0
-    assert [(event.instance, event.exit) for event in job.ended("main")] == [(0, 1), (1, 1), (2, 0)]
-    assert job.log("main", 2) == b"try\n"
-
-
-def test_always_starts_again_after_success_until_it_is_cancelled(start: Start) -> None:
-    job = start(shell("main", "true"), restart_policy="Always", environment={"FLASHLINK_BACKOFF": "0"})
-    job.wait_for(lambda: len(job.ended("main")) >= 3)
-    job.terminate()
-    job.wait()
-    assert order(job.events)[-1] == "ended main"
-
-
-def test_init_containers_succeed_once_even_under_always(start: Start) -> None:
-    job = start(
-        shell("main", "sleep 20"),
-        init=(shell("prep", "true"),),
-        restart_policy="Always",
-        environment={"FLASHLINK_BACKOFF": "0"},
-    )
-    job.wait_for(lambda: "started main" in order(job.events))
-    job.terminate()
-    assert job.wait() == 143
-    assert len(job.ended("prep")) == 1
-
-
-def test_back_off_can_be_interrupted(start: Start) -> None:
-    job = start(shell("main", "exit 2"), restart_policy="OnFailure")
-    job.wait_for(lambda: bool(job.ended("main")))
-    job.terminate()
-    assert job.wait(5) == 2
 
 
 def test_the_environment_is_exact_and_nothing_else_comes_in(start: Start) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flashlink.jobscript.plan import Bind, JobPlan, Step
 from flashlink.jobscript.script import render, runtime
-from flashlink.pods.pod import EmptyDir, File, Files
+from flashlink.pods.pod import EmptyDir, File, Files, RestartRule
 
 SHELLCHECK = str(Path(sys.executable).parent / "shellcheck")
 GOLDEN = Path(__file__).parent / "golden"
@@ -28,7 +28,10 @@ APPTAINER = JobPlan(
     runtime="apptainer",
     executable="/usr/bin/apptainer",
     runtime_options=("--ipc",),
-    init_steps=(replace(STEP, name="prep", image="/images/a.sif", gpu="nvidia", working_dir="/data"),),
+    init_steps=(
+        replace(STEP, name="prep", image="/images/a.sif", gpu="nvidia", working_dir="/data", restart="OnFailure"),
+        replace(STEP, name="proxy", image="/images/s.sif", restart="Always", sidecar=True),
+    ),
     steps=(
         Step(
             name="main",
@@ -41,11 +44,11 @@ APPTAINER = JobPlan(
                 Bind(VOLUMES / "e/a:b,c", PurePosixPath("/e"), VOLUMES / "e", kind="volume"),
                 Bind(PurePosixPath("/data/x"), PurePosixPath("/x"), PurePosixPath("/data"), True, "Directory"),
             ),
+            restart_rules=(RestartRule((3, 42)), RestartRule((1,), inside=False)),
         ),
     ),
     scratch=(EmptyDir("e"),),
     files=(Files("c", (File("a/b", b"\0\xff\n", 0o400),)), Files("s", (File("key", b"secret"),), secret=True)),
-    restart_policy="OnFailure",
     deadline=600,
     grace=5,
     path=("/opt/a b",),

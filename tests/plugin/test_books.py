@@ -14,7 +14,6 @@ from flashlink.pods.status import ContainerState, Outline, Phase
 RECORD = Record(
     Outline("uid", "demo", "default", ("init",), ("main",), frozenset({"mesh"})),
     1.5,
-    "Never",
     job=JobStatus(JobState.HELD, reason="why"),
     states={"main": ContainerState(Phase.RUNNING, started=3.0, restarts=1)},
 )

@@ -16,8 +16,8 @@ POD = Outline("uid", "demo", "default", ("init",), ("main", "side"))
 RUNNING = JobStatus(JobState.RUNNING)
 
 
-def record(job: JobStatus | None = RUNNING, policy: str = "Never", **more) -> Record:
-    return Record(POD, 0.0, policy, job_id="local:host:1", job=job, **more)
+def record(job: JobStatus | None = RUNNING, **more) -> Record:
+    return Record(POD, 0.0, job_id="local:host:1", job=job, **more)
 
 
 def test_queued_job_tells_why_it_waits():
@@ -46,24 +46,53 @@ def test_the_way_of_a_container():
     assert (state.exit_code, state.started, state.ended) == (3, 3, 4)
 
 
-@pytest.mark.parametrize(
-    ("policy", "container", "code", "cause", "phase"),
-    [
-        ("Never", "main", 1, "exited", Phase.TERMINATED),
-        ("OnFailure", "main", 1, "exited", Phase.WAITING),
-        ("OnFailure", "main", 0, "exited", Phase.TERMINATED),
-        ("OnFailure", "main", 143, "deadline", Phase.TERMINATED),
-        ("Always", "main", 0, "exited", Phase.WAITING),
-        ("Always", "init", 0, "exited", Phase.TERMINATED),
-        ("Always", "init", 1, "exited", Phase.WAITING),
-        ("Always", "main", 137, "cancelled", Phase.TERMINATED),
-    ],
-)
-def test_restart_policies(policy, container, code, cause, phase):
-    events = [Started(1, container, 2), Ended(2, container, 2, code, cause)]
-    state = container_states(record(policy=policy), events, over=False)[container]
+@pytest.mark.parametrize(("again", "phase"), [(True, Phase.WAITING), (False, Phase.TERMINATED)])
+def test_a_container_that_starts_again_waits(again, phase):
+    events = [Started(1, "main", 2), Ended(2, "main", 2, 1, "exited", again=again)]
+    state = container_states(record(), events, over=False)["main"]
     assert state.phase is phase
     assert state.restarts == 2
+
+
+SIDECAR = Outline("uid", "demo", "default", ("proxy", "init"), ("main",), sidecars=frozenset({"proxy"}))
+
+
+@pytest.mark.parametrize(
+    ("events", "proxy", "phases"),
+    [
+        ([Started(1, "proxy", 0)], "running", ["waiting"]),
+        ([Started(1, "proxy", 0), Started(2, "init", 0)], "sidecar: runs", ["waiting"]),
+        ([Started(1, "proxy", 0), Started(2, "main", 0)], "sidecar: runs", ["running"]),
+        (
+            [Started(1, "proxy", 0), Started(2, "main", 0), Ended(3, "proxy", 0, 9, "exited", again=True)],
+            "sidecar: ended with exit code 9; starts again after a pause",
+            ["running"],
+        ),
+        (
+            [Started(1, "proxy", 0), Ended(3, "main", 0, 0, "exited"), Ended(4, "proxy", 0, 143, "finished")],
+            "sidecar: ended with exit code 143",
+            ["terminated"],
+        ),
+        ([Started(1, "proxy", 0), Ended(2, "init", 0, 4, "exited")], "sidecar: runs", ["terminated"]),
+    ],
+)
+def test_a_sidecar_neither_holds_its_pod_pending_nor_fails_it(events, proxy, phases):
+    known = dataclasses.replace(record(), pod=SIDECAR)
+    status = pod_status(SIDECAR, "jid", container_states(known, events, over=False))
+    told = status.initContainers[0].state
+    if told.terminated is None:
+        assert getattr(told, proxy) is not None
+    else:
+        assert (told.terminated.exitCode, told.terminated.message) == (0, proxy)
+    assert [phase for phase in phases if getattr(status.containers[0].state, phase) is None] == []
+
+
+def test_a_pod_is_over_when_its_sidecars_are():
+    known = dataclasses.replace(record(), pod=SIDECAR)
+    events = [Started(1, "proxy", 0), Ended(2, "init", 0, 0, "exited"), Ended(3, "main", 0, 0, "exited")]
+    assert not is_final(SIDECAR, container_states(known, events, over=False))
+    events.append(Ended(4, "proxy", 0, 137, "finished"))
+    assert is_final(SIDECAR, container_states(known, events, over=False))
 
 
 @pytest.mark.parametrize("cause", ["cancelled", "deadline"])
@@ -151,8 +180,8 @@ def test_the_reason_that_the_job_left_is_told(cause, reason, kind, message):
 
 
 def test_container_that_cannot_start_and_is_tried_again_tells_why():
-    events = [JobStarted(1, "node", 1), Started(2, "main", 0), Ended(3, "main", 0, 127, "runtime", "no such program")]
-    state = container_states(record(policy="OnFailure"), events, over=False)["main"]
+    ended = Ended(3, "main", 0, 127, "runtime", "no such program", again=True)
+    state = container_states(record(), [JobStarted(1, "node", 1), Started(2, "main", 0), ended], over=False)["main"]
     assert (state.phase, state.reason) == (Phase.WAITING, "CrashLoopBackOff")
     assert "could not be started: no such program" in state.message
 
@@ -160,7 +189,7 @@ def test_container_that_cannot_start_and_is_tried_again_tells_why():
 words = st.sampled_from(["job-started", "pulling", "started", "ended", "skipped", "job-ended", "nonsense"])
 lines = st.builds(
     lambda word, name, instance, code, cause: (
-        f"1.5\t{word}\t{name}\tinstance={instance}\texit={code}\tcause={cause}\tinit=init\tnode=n\tpid=1"
+        f"1.5\t{word}\t{name}\tinstance={instance}\texit={code}\tcause={cause}\tinit=init\tnode=n\tpid=1\tagain=yes"
     ),
     words,
     st.sampled_from(["init", "main", "side", "stranger", "-"]),
@@ -172,13 +201,11 @@ lines = st.builds(
 )
 
 
-@given(
-    st.lists(lines), st.sampled_from(["Never", "OnFailure", "Always"]), st.booleans(), st.sampled_from(list(JobState))
-)
-def test_whatever_the_journal_says_every_container_has_one_state(journal, policy, over, state):
+@given(st.lists(lines), st.booleans(), st.sampled_from(list(JobState)))
+def test_whatever_the_journal_says_every_container_has_one_state(journal, over, state):
     job = JobStatus(state)
     events = parse("".join(line + "\n" for line in journal).encode())
-    states = container_states(record(job, policy, ended_at=5.0 if over else None), events, over=over)
+    states = container_states(record(job, ended_at=5.0 if over else None), events, over=over)
     status = pod_status(POD, "jid", states)
     assert [entry.name for entry in status.containers] == ["main", "side"]
     assert [entry.name for entry in status.initContainers] == ["init"]

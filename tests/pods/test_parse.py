@@ -12,7 +12,20 @@ from hypothesis import strategies as st
 
 from flashlink.errors import RequestError
 from flashlink.pods.parse import Identity, container_images, parse_create, parse_identity
-from flashlink.pods.pod import Claim, Cvmfs, EmptyDir, File, Files, Fuse, HostPath, Mount, Pod, Resources, Security
+from flashlink.pods.pod import (
+    Claim,
+    Cvmfs,
+    EmptyDir,
+    File,
+    Files,
+    Fuse,
+    HostPath,
+    Mount,
+    Pod,
+    Resources,
+    RestartRule,
+    Security,
+)
 from flashlink.pods.wire import KnownPod
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -90,6 +103,23 @@ def test_init_containers_and_pod_settings() -> None:
     )
     assert [container.name for container in pod.init_containers] == ["a", "b"]
     assert (pod.restart_policy, pod.deadline, pod.grace) == ("OnFailure", 60, 0)
+
+
+def test_init_containers_that_always_restart_are_sidecars() -> None:
+    rule = {"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [1, 2]}}
+    pod = parse(
+        request(
+            initContainers=[{"name": "a", "image": "i"}, {"name": "b", "image": "i", "restartPolicy": "Always"}],
+            main={"restartPolicy": "Always", "restartPolicyRules": [rule]},
+        )
+    )
+    assert [(container.restart, container.sidecar) for container in pod.init_containers] == [
+        ("", False),
+        ("Always", True),
+    ]
+    main = pod.containers[0]
+    assert (main.restart, main.sidecar) == ("Always", False)
+    assert main.restart_rules == (RestartRule((1, 2), inside=False),)
 
 
 def test_job_script_and_job_config_are_kept() -> None:
@@ -257,8 +287,29 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"main": {"startupProbe": {"exec": {}}}}, f"{MAIN}.startupProbe: flashlink does not run probes yet; leave it out"),
     (
-        {"initContainers": [{"name": "side", "image": "i", "restartPolicy": "Always"}]},
-        "spec.initContainers[0].restartPolicy: flashlink does not run sidecars yet; make it one of the containers",
+        {"initContainers": [{"name": "side", "image": "i", "restartPolicy": "Sometimes"}]},
+        "spec.initContainers[0].restartPolicy: 'Sometimes' is not one of '', 'Always', 'OnFailure', 'Never'",
+    ),
+    (
+        {"main": {"restartPolicyRules": [{"action": "Restart"}]}},
+        f"{MAIN}.restartPolicyRules: stands without a restartPolicy of the container; give it one",
+    ),
+    (
+        {"main": {"restartPolicy": "Never", "restartPolicyRules": [{"action": "Stop"}]}},
+        f"{MAIN}.restartPolicyRules[0].action: 'Stop' is not one of 'Restart'",
+    ),
+    (
+        {"main": {"restartPolicy": "Never", "restartPolicyRules": [{"action": "Restart"}]}},
+        f"{MAIN}.restartPolicyRules[0].exitCodes.operator: missing; expected one of 'In', 'NotIn'",
+    ),
+    (
+        {
+            "main": {
+                "restartPolicy": "Never",
+                "restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [256]}}],
+            }
+        },
+        f"{MAIN}.restartPolicyRules[0].exitCodes.values[0]: 256 is not a whole number from 0 to 255",
     ),
     (
         {"securityContext": {"runAsUser": 0, "runAsNonRoot": True}},
@@ -556,4 +607,10 @@ def test_container_images_tell_those_that_were_not_offloaded_too() -> None:
     pod = request(initContainers=[{"name": "a"}], annotations={"interlink.eu/disable-offload-containers": "main"})[
         "pod"
     ]
-    assert container_images(msgspec.convert(pod, KnownPod)) == ({"a": ""}, {"main": "busybox"})
+    assert container_images(msgspec.convert(pod, KnownPod)) == ({"a": ""}, {"main": "busybox"}, frozenset())
+
+
+def test_container_images_tell_the_sidecars() -> None:
+    init = [{"name": "a"}, {"name": "b", "restartPolicy": "Always"}]
+    containers = container_images(msgspec.convert(request(initContainers=init)["pod"], KnownPod))
+    assert containers.sidecars == {"b"}

@@ -44,8 +44,9 @@ class Ended:
 
     Attributes:
         exit: 0 to 255; 128+signal for a signal.
-        cause: "exited", "signal", "deadline", "cancelled", "evicted", "oom", "not-started" or "runtime".
+        cause: "exited", "signal", "deadline", "cancelled", "finished", "evicted", "oom", "not-started" or "runtime".
         reason: Why, in words, where the job left them beside the journal; not part of its line.
+        again: The container starts again, after a pause.
     """
 
     time: float
@@ -54,6 +55,7 @@ class Ended:
     exit: int
     cause: str
     reason: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ def _started(time: float, container: str, keys: dict[str, str]) -> Event:
 
 def _ended(time: float, container: str, keys: dict[str, str]) -> Event:
     code = _number(keys["exit"], 255)
-    return Ended(time, _label(container), _number(keys["instance"]), code, _label(keys["cause"]))
+    again = keys.get("again") == "yes"
+    return Ended(time, _label(container), _number(keys["instance"]), code, _label(keys["cause"]), again=again)
 
 
 def _skipped(time: float, container: str, keys: dict[str, str]) -> Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from flashlink.pods.pod import EmptyDir, Files, Resources
+from flashlink.pods.pod import EmptyDir, Files, Resources, RestartRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,9 @@ class Step:
         group: Gid that the process must have; None leaves it to the job.
         non_root: The job must not be root's.
         fake_root: The process is root of a user namespace, which is the job's account outside.
+        restart: "Never", "OnFailure" or "Always".
+        restart_rules: The first that matches an exit code decides, before `restart` does.
+        sidecar: It runs beside the steps after it, and ends when they have ended.
     """
 
     name: str
@@ -64,6 +67,9 @@ class Step:
     non_root: bool = False
     fake_root: bool = False
     fetch_options: tuple[str, ...] = ()
+    restart: str = "Never"
+    restart_rules: tuple[RestartRule, ...] = ()
+    sidecar: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +84,10 @@ class JobPlan:
         executable: Of the container runtime.
         runtime_options: Further options for it.
         image_cache: Folder of the worker for what it fetches; "" keeps nothing for later jobs.
-        init_steps: One after the other, each to succeed.
+        init_steps: One after the other, each to succeed; or, a sidecar, to start.
         steps: Side by side.
         scratch: Volumes to make as empty folders.
         files: Volumes to fill with given files.
-        restart_policy: "Never", "OnFailure" or "Always".
         deadline: Seconds after which the job ends itself, 0 for none.
         grace: Seconds between SIGTERM and SIGKILL.
         walltime: Seconds to ask the batch system for; 0 leaves it to the system.
@@ -100,7 +105,6 @@ class JobPlan:
     steps: tuple[Step, ...]
     scratch: tuple[EmptyDir, ...] = ()
     files: tuple[Files, ...] = ()
-    restart_policy: str = "Never"
     deadline: int = 0
     grace: int = 30
     resources: Resources = field(default_factory=Resources)

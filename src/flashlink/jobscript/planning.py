@@ -47,11 +47,10 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath) -> JobPlan:
         runtime=containers.runtime,
         executable="" if containers.runtime == "host" else containers.executable or containers.runtime,
         runtime_options=tuple(containers.options),
-        init_steps=tuple(_step(pod, site, folder, container) for container in pod.init_containers),
+        init_steps=tuple(_once(_step(pod, site, folder, container)) for container in pod.init_containers),
         steps=tuple(_step(pod, site, folder, container) for container in pod.containers),
         scratch=tuple(volume for volume in pod.volumes.values() if isinstance(volume, EmptyDir)),
         files=tuple(volume for volume in pod.volumes.values() if isinstance(volume, Files)),
-        restart_policy=pod.restart_policy,
         deadline=pod.deadline or 0,
         grace=pod.grace,
         resources=_resources(pod, site),
@@ -93,6 +92,9 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
         group=container.security.group,
         non_root=container.security.non_root,
         fake_root=_fake_root(container, site),
+        restart=container.restart or pod.restart_policy,
+        restart_rules=container.restart_rules,
+        sidecar=container.sidecar,
     )
     _check_words(step, on_host=on_host)
     return step
@@ -107,6 +109,11 @@ def _fake_root(container: Container, site: Site) -> bool:
             "namespace (containers.fakeroot); leave it out to run as the account of the job"
         )
     return True
+
+
+def _once(step: Step) -> Step:
+    """An init container that has succeeded is done, whatever the pod's policy."""
+    return step if step.sidecar or step.restart != "Always" else replace(step, restart="OnFailure")
 
 
 def _check_words(step: Step, *, on_host: bool) -> None:

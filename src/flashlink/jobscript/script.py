@@ -12,8 +12,8 @@ from flashlink.pods import quantity
 from flashlink.pods.pod import Files
 
 _RUNTIME = (
-    *("pod.sh", "container.sh", "volumes.sh", "journal.sh"),
-    *("apptainer.sh", "images.sh", "root.sh", "host.sh", "namespace.sh"),
+    *("pod.sh", "sidecars.sh", "container.sh", "restart.sh"),
+    *("volumes.sh", "journal.sh", "apptainer.sh", "images.sh", "root.sh", "host.sh", "namespace.sh"),
 )
 
 
@@ -44,7 +44,7 @@ def _comment(plan: JobPlan) -> str:
 
 def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     identity = (plan.uid, str(plan.folder), plan.runtime, plan.executable)
-    yield _call("pod", *identity, plan.restart_policy, str(plan.grace), str(plan.deadline))
+    yield _call("pod", *identity, str(plan.grace), str(plan.deadline))
     if plan.runtime_options:
         yield _call("runtime_options", *plan.runtime_options)
     if plan.image_cache:
@@ -57,9 +57,15 @@ def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     for index, step in enumerate(steps):
         yield ""
         yield from _container(index, step)
-        yield _call("init_container" if index < len(plan.init_steps) else "container", step.name, f"container_{index}")
+        yield _call(_kind(step, init=index < len(plan.init_steps)), step.name, f"container_{index}")
     yield ""
     yield 'run_pod "$@"'
+
+
+def _kind(step: Step, *, init: bool) -> str:
+    if step.sidecar:
+        return "sidecar"
+    return "init_container" if init else "container"
 
 
 def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:
@@ -112,6 +118,10 @@ def _properties(step: Step) -> Iterator[str]:
     if step.user is not None or step.group is not None or step.non_root:
         identity = ("" if number is None else str(number) for number in (step.user, step.group))
         yield _call("with_identity", *identity, "non-root" if step.non_root else "")
+    if step.restart != "Never":
+        yield _call("with_restart", step.restart)
+    for rule in step.restart_rules:
+        yield _call("with_restart_rule", "in" if rule.inside else "not-in", *map(str, rule.codes))
     if step.working_dir:
         yield _call("with_workdir", step.working_dir)
     for name, value in step.env:

@@ -22,7 +22,7 @@ from flashlink.plugin.record import Record
 from flashlink.plugin.states import known_states
 from flashlink.plugin.submission import decide
 from flashlink.pods import wire
-from flashlink.pods.parse import Identity, container_images, parse_create, parse_identity
+from flashlink.pods.parse import ContainerImages, Identity, container_images, parse_create, parse_identity
 from flashlink.pods.pod import Pod
 from flashlink.pods.status import ContainerState, Outline, Phase, pod_status
 from flashlink.site.config import Site
@@ -101,7 +101,7 @@ class Pods:
             if known is not None:
                 return known
             images = {step.name: step.image for step in (*job.init_steps, *job.steps)}
-            record = Record(_outline(pod), time.time(), pod.restart_policy, images=images)
+            record = Record(_outline(pod), time.time(), images=images)
             self._books.intend(record, body)
             self._records[record.uid] = record
             answer = self._answers[record.uid] = Future()
@@ -172,9 +172,9 @@ class Pods:
         record = self._records.get(uid)
         if record is None and self._ours(jid) and uid not in self._tombstones:
             record = self._adopt(pod, identity)
-        init_images, images = container_images(pod)
-        outline = _asked(identity, init_images, images, record.pod.not_offloaded if record else frozenset())
-        images.update(init_images)
+        containers = container_images(pod)
+        outline = _asked(identity, containers, record.pod.not_offloaded if record else frozenset())
+        images = containers.main | containers.init
         if record is None:
             return pod_status(outline, jid, _deleted(outline) if uid in self._tombstones else {}, images)
         return pod_status(outline, self.jid(record), known_states(record), images, record.images)
@@ -192,10 +192,9 @@ class Pods:
     def _stranger(self, pod: wire.KnownPod, identity: Identity) -> Record:
         """A pod that these books do not know: its job has to be looked for."""
         hint = identity.jid if identity.jid.startswith(f"{self._system}:") else ""
-        outline = _asked(identity, *container_images(pod), frozenset())
-        policy = (pod.spec and pod.spec.restartPolicy) or "Always"
+        outline = _asked(identity, container_images(pod), frozenset())
         problem = "looking for its job at the batch system"
-        return Record(outline, time.time(), policy, tried=True, hint=hint, problem=problem)
+        return Record(outline, time.time(), tried=True, hint=hint, problem=problem)
 
     def change(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """Set fields of records, in memory and in the books at once; pods that are gone are passed over.
@@ -239,12 +238,13 @@ def _outline(pod: Pod) -> Outline:
         init_containers,
         containers,
         frozenset((*pod.not_offloaded, *pod.not_offloaded_init)),
+        frozenset(container.name for container in pod.init_containers if container.sidecar),
     )
 
 
-def _asked(
-    identity: Identity, init_containers: Iterable[str], containers: Iterable[str], not_offloaded: frozenset[str]
-) -> Outline:
+def _asked(identity: Identity, containers: ContainerImages, not_offloaded: frozenset[str]) -> Outline:
     """The pod as the virtual kubelet sees it: with the containers that run in the cluster."""
     uid, name, namespace, _ = identity
-    return Outline(uid, name, namespace, tuple(init_containers), tuple(containers), not_offloaded)
+    return Outline(
+        uid, name, namespace, tuple(containers.init), tuple(containers.main), not_offloaded, containers.sidecars
+    )

@@ -16,7 +16,6 @@ class Record:
     Attributes:
         pod: Identity and container names.
         created: Seconds since the epoch when it was taken in or adopted.
-        restart_policy: "Never", "OnFailure" or "Always": whether an ended container starts again.
         tried: The batch system may know the uid though the job id is not known: a submission was begun, or another
             plugin's pod is being adopted. It is asked for the uid before anything else happens to the pod.
         hint: The ``JobID`` annotation of an adopted pod: its job id, unless the batch system knows better.
@@ -33,7 +32,6 @@ class Record:
 
     pod: Outline
     created: float
-    restart_policy: str = "Always"
     tried: bool = False
     hint: str = ""
     job_id: str = ""

@@ -26,6 +26,7 @@ CAUSES = {
     "signal": ("Error", ""),
     "deadline": ("DeadlineExceeded", "stopped at the deadline (activeDeadlineSeconds or the site's wall time)"),
     "cancelled": ("Cancelled", "stopped because the pod was deleted or its job removed"),
+    "finished": ("Completed", "ended after the containers of its pod"),
     "evicted": ("Evicted", "ended because an emptyDir exceeded its sizeLimit"),
     "oom": ("OOMKilled", "killed because it used more memory than it may"),
     "not-started": ("NotStarted", "not started: the job ended before"),
@@ -58,7 +59,7 @@ def container_states(record: Record, journal: Iterable[Event], *, over: bool) ->
             case JobEnded():
                 last = event
             case Ended(container=name):
-                states[name] = _ended(event, states.get(name), record)
+                states[name] = _ended(event, states.get(name), record.job)
             case Pulling(container=name):
                 states[name] = ContainerState(Phase.WAITING, "Pulling", "the image is being fetched")
             case Started(container=name):
@@ -75,10 +76,10 @@ def known_states(record: Record) -> Mapping[str, ContainerState]:
     return record.states or container_states(record, (), over=False)
 
 
-def _ended(event: Ended, before: ContainerState | None, record: Record) -> ContainerState:
+def _ended(event: Ended, before: ContainerState | None, job: JobStatus | None) -> ContainerState:
     started = before.started if before is not None and before.restarts == event.instance else None
     code = event.exit
-    if _starts_again(record, event):
+    if event.again:
         phase, reason = Phase.WAITING, "CrashLoopBackOff"
         ended = f"could not be started: {event.reason}" if event.reason else f"ended with exit code {code}"
         message = f"{ended}; starts again after a pause"
@@ -94,16 +95,8 @@ def _ended(event: Ended, before: ContainerState | None, record: Record) -> Conta
         elif event.cause in ("cancelled", "deadline"):
             # However well it took SIGTERM, it was stopped before its time, so it has not succeeded.
             code = code or TERMINATED_EARLY
-            message = (record.job.reason if record.job is not None else "") or message
+            message = (job.reason if job is not None else "") or message
     return ContainerState(phase, reason, message, code, started, event.time, event.instance)
-
-
-def _starts_again(record: Record, event: Ended) -> bool:
-    """As Kubernetes has it: an init container that succeeded is done whatever the policy; a stop ends all restarts."""
-    if event.cause not in ("exited", "signal", "oom", "runtime") or record.restart_policy == "Never":
-        return False
-    done_once = record.restart_policy == "OnFailure" or event.container in record.pod.init_containers
-    return not done_once or event.exit != 0
 
 
 def _waiting(record: Record) -> Callable[[ContainerState | None], ContainerState]:

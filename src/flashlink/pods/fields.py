@@ -64,7 +64,7 @@ _PROBE = _refused("flashlink does not run probes yet; leave it out")
 #: Fields of PodSpec.
 POD_SPEC: Mapping[str, Rule] = {
     "containers": _honoured("run side by side in one job"),
-    "initContainers": _honoured("run before, in order; a failure stops the pod"),
+    "initContainers": _honoured("run before, in order; a failure stops the pod; sidecars go on beside the containers"),
     "volumes": _honoured("those that a container mounts"),
     "restartPolicy": _honoured("with Kubernetes' back-off, in the same job"),
     "activeDeadlineSeconds": _honoured("counted from the start of the job"),
@@ -118,8 +118,8 @@ CONTAINER: Mapping[str, Rule] = {
     "resources": _honoured("requests and limits of cpu, memory, ephemeral-storage, nvidia.com/gpu, amd.com/gpu"),
     "securityContext": _honoured("see its own table"),
     "envFrom": _refused("arrived unresolved; interLink's virtual kubelet and 'flashlink submit' resolve it"),
-    "restartPolicy": _refused("flashlink does not run sidecars yet; make it one of the containers"),
-    "restartPolicyRules": _refused("flashlink does not know restart rules yet; use the pod's restartPolicy"),
+    "restartPolicy": _honoured("of this container; an init container with 'Always' is a sidecar"),
+    "restartPolicyRules": _honoured("come before the container's restartPolicy"),
     "livenessProbe": _PROBE,
     "readinessProbe": _PROBE,
     "startupProbe": _PROBE,
@@ -133,6 +133,18 @@ CONTAINER: Mapping[str, Rule] = {
     "resizePolicy": _ignored("the resources of a job do not change while it runs"),
     "terminationMessagePath": _ignored("messages in the status come from flashlink"),
     "terminationMessagePolicy": _ignored("messages in the status come from flashlink"),
+}
+
+#: Fields of ContainerRestartRule.
+RESTART_RULE: Mapping[str, Rule] = {
+    "action": _honoured("'Restart', the only one there is"),
+    "exitCodes": _honoured("see its own table"),
+}
+
+#: Fields of a restart rule's ``exitCodes``.
+EXIT_CODES: Mapping[str, Rule] = {
+    "operator": _honoured("'In' or 'NotIn'"),
+    "values": _honoured("0 to 255"),
 }
 
 #: Fields of PodSecurityContext and of a container's SecurityContext.
@@ -266,7 +278,9 @@ RESOURCE_FIELD_REF: Mapping[str, Rule] = {
 
 #: Fields of a container's ``resources``.
 RESOURCES: Mapping[str, Rule] = {
-    "requests": _honoured("what the job asks for: the sum over containers, or the largest init container"),
+    "requests": _honoured(
+        "what the job asks for: the sum over containers and sidecars, or the most of an init container"
+    ),
     "limits": _honoured("count as requests where there are none"),
     "claims": _refused("devices are asked for as resources, such as nvidia.com/gpu"),
 }

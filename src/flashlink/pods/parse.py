@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flashlink.errors import RequestError
-from flashlink.pods import fields, names, quantity
+from flashlink.pods import fields, life, names, quantity
 from flashlink.pods.expand import expand, references
 from flashlink.pods.pod import Container, Mount, Pod, Resources
 from flashlink.pods.security import security
@@ -40,10 +40,11 @@ class Identity(NamedTuple):
 
 
 class ContainerImages(NamedTuple):
-    """All containers of a pod's spec, offloaded or not, in order: name to image as in the manifest."""
+    """All containers of a pod's spec, offloaded or not, in order, with their images as in the manifest."""
 
     init: dict[str, str]
     main: dict[str, str]
+    sidecars: frozenset[str]
 
 
 def parse_create(body: bytes) -> Pod:
@@ -80,7 +81,7 @@ def parse_pod(request: CreateRequest) -> Pod:
     annotations = metadata["annotations"].table()
     fields.check(spec, fields.POD_SPEC, "pod")
     away, away_init = _listed(annotations, NOT_OFFLOADED), _listed(annotations, NOT_OFFLOADED_INIT)
-    init_containers = _containers(spec["initContainers"], spec, away_init)
+    init_containers = _containers(spec["initContainers"], spec, away_init, init=True)
     containers = _containers(spec["containers"], spec, away)
     if not containers:
         raise spec["containers"].wrong("a list with a container that runs here")
@@ -102,7 +103,7 @@ def parse_pod(request: CreateRequest) -> Pod:
         },
         annotations=annotations,
         labels=metadata["labels"].table(),
-        restart_policy=spec["restartPolicy"].one_of(("Always", "OnFailure", "Never"), "Always"),
+        restart_policy=spec["restartPolicy"].one_of(life.POLICIES, "Always"),
         deadline=spec["activeDeadlineSeconds"].integer(1),
         grace=30 if grace is None else grace,
         job_script=Value(request.jobScript, "jobScript").text(""),
@@ -135,7 +136,9 @@ def container_images(pod: KnownPod) -> ContainerImages:
     """
     spec = pod.spec or PodSpec()
     return ContainerImages(
-        init=_images(spec.initContainers, "spec.initContainers"), main=_images(spec.containers, "spec.containers")
+        init=_images(spec.initContainers, "spec.initContainers"),
+        main=_images(spec.containers, "spec.containers"),
+        sidecars=frozenset(one.name for one in spec.initContainers or () if one.name and one.restartPolicy == "Always"),
     )
 
 
@@ -158,11 +161,11 @@ def _check_unique(values: list[Value], kind: str) -> None:
         seen.add(name)
 
 
-def _containers(containers: Value, spec: Value, away: Collection[str]) -> tuple[Container, ...]:
-    return tuple(_container(one, spec) for one in containers.each() if one["name"].raw not in away)
+def _containers(containers: Value, spec: Value, away: Collection[str], *, init: bool = False) -> tuple[Container, ...]:
+    return tuple(_container(one, spec, init=init) for one in containers.each() if one["name"].raw not in away)
 
 
-def _container(container: Value, spec: Value) -> Container:
+def _container(container: Value, spec: Value, *, init: bool) -> Container:
     fields.check(container, fields.CONTAINER, "container")
     env = _env(container["env"])
     resources = container["resources"]
@@ -180,6 +183,9 @@ def _container(container: Value, spec: Value) -> Container:
         limits=limits,
         security=security(container["securityContext"], spec["securityContext"]),
         pull=container["imagePullPolicy"].one_of(("", "Always", "IfNotPresent", "Never"), ""),
+        restart=life.restart(container),
+        restart_rules=life.restart_rules(container),
+        sidecar=life.is_sidecar(container, init=init),
     )
 
 

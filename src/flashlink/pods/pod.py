@@ -6,8 +6,9 @@ in here comes from a pod's author and is hostile until quoted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,19 @@ class Security:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartRule:
+    """Exit codes with which a container starts again, whatever its restart policy says.
+
+    Attributes:
+        codes: 0 to 255.
+        inside: The rule is about these codes; False for all others.
+    """
+
+    codes: tuple[int, ...]
+    inside: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """One container, with ``$(VAR)`` already expanded in `command` and `args` and in the values of `env`.
 
@@ -79,6 +93,9 @@ class Container:
         limits: ``resources.limits``.
         security: Its security context, with the pod's where its own is silent.
         pull: ``imagePullPolicy``: "Always", "IfNotPresent" or "Never"; "" leaves it to the image's tag.
+        restart: "Never", "OnFailure" or "Always"; "" is the pod's own policy.
+        restart_rules: The first that matches an exit code decides, before `restart` does.
+        sidecar: An init container that is kept running beside the others.
     """
 
     name: str
@@ -92,6 +109,9 @@ class Container:
     limits: Resources = Resources()
     security: Security = Security()
     pull: str = ""
+    restart: str = ""
+    restart_rules: tuple[RestartRule, ...] = ()
+    sidecar: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,23 +237,25 @@ class Pod:
 
     @property
     def resources(self) -> Resources:
-        """What the pod asks for: the sum over containers, or the largest init container where that is more."""
-        both = (_total(self.containers), *(container.requests for container in self.init_containers))
-        return Resources(
-            cpu=max(item.cpu for item in both),
-            memory=max(item.memory for item in both),
-            ephemeral_storage=max(item.ephemeral_storage for item in both),
-            gpu=max(item.gpu for item in both),
-            gpu_vendor=next((item.gpu_vendor for item in both if item.gpu), ""),
-        )
+        """What the pod asks for, as Kubernetes reckons it.
+
+        That is the sum over containers and sidecars, or what an init container needs together with the sidecars before
+        it, where that is more.
+        """
+        sidecars, most = Resources(), Resources()
+        for container in self.init_containers:
+            together = _combined(sum, sidecars, container.requests)
+            most = _combined(max, most, together)
+            if container.sidecar:
+                sidecars = together
+        return _combined(max, most, _combined(sum, sidecars, *(container.requests for container in self.containers)))
 
 
-def _total(containers: tuple[Container, ...]) -> Resources:
-    asked = [container.requests for container in containers]
+def _combined(how: Callable[[Iterable[Any]], Any], *items: Resources) -> Resources:
     return Resources(
-        cpu=sum(item.cpu for item in asked),
-        memory=sum(item.memory for item in asked),
-        ephemeral_storage=sum(item.ephemeral_storage for item in asked),
-        gpu=sum(item.gpu for item in asked),
-        gpu_vendor=next((item.gpu_vendor for item in asked if item.gpu), ""),
+        cpu=how(item.cpu for item in items),
+        memory=how(item.memory for item in items),
+        ephemeral_storage=how(item.ephemeral_storage for item in items),
+        gpu=how(item.gpu for item in items),
+        gpu_vendor=next((item.gpu_vendor for item in items if item.gpu), ""),
     )

@@ -8,7 +8,7 @@ every container of the pod has one entry here, always, and what is final is only
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -73,6 +73,7 @@ class Outline:
         init_containers: Names in the order of the spec.
         containers: Names in the order of the spec.
         not_offloaded: Those of both that run in the cluster, not here.
+        sidecars: Those of the init containers that go on beside the containers.
     """
 
     uid: str
@@ -81,6 +82,7 @@ class Outline:
     init_containers: tuple[str, ...]
     containers: tuple[str, ...]
     not_offloaded: frozenset[str] = frozenset()
+    sidecars: frozenset[str] = frozenset()
 
 
 def pod_status(
@@ -103,7 +105,7 @@ def pod_status(
     def entry(name: str) -> wire.ContainerStatus:
         return _entry(name, told[name], images.get(name, ""), image_ids.get(name, ""))
 
-    told = complete(pod, states)
+    told = _without_sidecars(pod, complete(pod, states))
     return wire.PodStatus(
         name=pod.name,
         UID=pod.uid,
@@ -129,7 +131,7 @@ def complete(pod: Outline, states: Mapping[str, ContainerState]) -> dict[str, Co
     _stop_after_failed_init(pod, told)
     ours = [name for name in pod.containers if name in told]
     begun = any(told[name].phase is not Phase.WAITING for name in ours)
-    init_done = all(told[name].terminated for name in pod.init_containers if name in told)
+    init_done = all(told[name].terminated for name in pod.init_containers if name in told and name not in pod.sidecars)
     _stand_in(pod.init_containers, told, ended=init_done and (begun or not ours))
     _stand_in(pod.containers, told, ended=bool(ours) and all(told[name].terminated for name in ours))
     return told
@@ -142,13 +144,41 @@ def is_final(pod: Outline, states: Mapping[str, ContainerState]) -> bool:
 
 def _stop_after_failed_init(pod: Outline, told: dict[str, ContainerState]) -> None:
     names = [name for name in (*pod.init_containers, *pod.containers) if name in told]
-    failed = next((name for name in pod.init_containers if name in told and told[name].failed), None)
+    init = [name for name in pod.init_containers if name in told and name not in pod.sidecars]
+    failed = next((name for name in init if told[name].failed), None)
     if failed is None:
         return
     cause = told[failed]
     for name in names[names.index(failed) + 1 :]:
         if not told[name].terminated:
             told[name] = not_started(f"init container {failed} failed", cause.exit_code, cause.ended)
+
+
+def _without_sidecars(pod: Outline, told: dict[str, ContainerState]) -> dict[str, ContainerState]:
+    """A sidecar is told as done once something after it has begun, and never as failed.
+
+    The virtual kubelet knows init containers that end, and no others: it holds a pod pending, and hides what its
+    containers do, as long as one of them runs, and fails the pod for the exit code of any.
+    """
+    names = (*pod.init_containers, *pod.containers)
+    shown = dict(told)
+    for position, name in enumerate(pod.init_containers):
+        later = (told[each] for each in names[position + 1 :])
+        if name in pod.sidecars and (told[name].terminated or any(_has_begun(state) for state in later)):
+            shown[name] = _done(told[name])
+    return shown
+
+
+def _has_begun(state: ContainerState) -> bool:
+    return state.started is not None or state.ended is not None
+
+
+def _done(sidecar: ContainerState) -> ContainerState:
+    if sidecar.terminated:
+        message = f"sidecar: ended with exit code {sidecar.exit_code}"
+    else:
+        message = f"sidecar: {'runs' if sidecar.phase is Phase.RUNNING else sidecar.message or 'waits'}"
+    return replace(sidecar, phase=Phase.TERMINATED, reason="Completed", message=message, exit_code=0)
 
 
 def not_started(why: str, exit_code: int, ended: float | None) -> ContainerState:

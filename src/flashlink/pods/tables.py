@@ -80,6 +80,8 @@ SECURITY_CONTEXT = Table(
     ("PodSecurityContext", "SecurityContext"), fields.SECURITY_CONTEXT, {"capabilities": CAPABILITIES}
 )
 RESOURCES = Table(("ResourceRequirements",), fields.RESOURCES)
+EXIT_CODES = Table(("ContainerRestartRuleOnExitCodes",), fields.EXIT_CODES)
+RESTART_RULE = Table(("ContainerRestartRule",), fields.RESTART_RULE, {"exitCodes": EXIT_CODES})
 VARIABLE = Table(
     ("EnvVar",), fields.VARIABLE, note="The last of equal names counts. A job also sees `FLASHLINK_POD`, the pod's uid."
 )
@@ -90,6 +92,7 @@ CONTAINER = Table(
     {
         "env": VARIABLE,
         "resources": RESOURCES,
+        "restartPolicyRules": RESTART_RULE,
         "securityContext": SECURITY_CONTEXT,
         "volumeMounts": MOUNT,
     },
@@ -108,7 +111,7 @@ POD_SPEC = Table(
 
 #: All of them, from the outermost to the innermost.
 TABLES = (
-    *(POD_SPEC, CONTAINER, VARIABLE, MOUNT, RESOURCES, SECURITY_CONTEXT, CAPABILITIES),
+    *(POD_SPEC, CONTAINER, VARIABLE, MOUNT, RESOURCES, RESTART_RULE, EXIT_CODES, SECURITY_CONTEXT, CAPABILITIES),
     *(VOLUME, EMPTY_DIR, CONFIG_MAP, SECRET, PROJECTED, PROJECTION, TOKEN, DOWNWARD_API, ITEM),
     *(FIELD_REF, RESOURCE_FIELD_REF, HOST_PATH, CLAIM),
 )

@@ -37,10 +37,11 @@ class PodMetadata(msgspec.Struct, gc=False):
 
 
 class PodContainer(msgspec.Struct, gc=False):
-    """A container of a pod's spec."""
+    """A container of a pod's spec; an init container with a `restartPolicy` of "Always" is a sidecar."""
 
     name: str | None = None
     image: str | None = None
+    restartPolicy: str | None = None  # noqa: N815
 
 
 class PodSpec(msgspec.Struct, gc=False):
@@ -48,7 +49,6 @@ class PodSpec(msgspec.Struct, gc=False):
 
     containers: list[PodContainer] | None = None
     initContainers: list[PodContainer] | None = None  # noqa: N815
-    restartPolicy: str | None = None  # noqa: N815
 
 
 class KnownPod(msgspec.Struct, gc=False):

@@ -1,5 +1,5 @@
 
-pod 5f2c /pods/5f2c host '' Never 30 0
+pod 5f2c /pods/5f2c host '' 30 0
 
 volumes() {
   return 0

@@ -16,8 +16,8 @@ with_bind() { binds+=("$1" "$2" "$3" "$4" "$5"); }
 
 # INDEX: call the generated function in a clean slate.
 declare_container() {
-  name=${pod_names[$1]} image='' gpu='' workdir='' root=disk fake_root=''
-  argv=() args=() env=() binds=() identity=() fetch_options=()
+  name=${pod_names[$1]} image='' gpu='' workdir='' root=disk fake_root='' restart=Never
+  argv=() args=() env=() binds=() identity=() fetch_options=() restart_rules=()
   "${pod_functions[$1]}"
 }
 
@@ -40,31 +40,40 @@ tick() { read -r -t "$1" -u 9; }
 
 # INDEX: run the container, again and again if the restart policy says so. Runs in a subshell of its own.
 supervise() {
-  local index=$1 instance=0 delay=${FLASHLINK_BACKOFF:-10} longest code cause began
-  name=${pod_names[index]} stop='' child='' told=''
-  longest=$((delay * 30))
+  local index=$1 instance delay=0 code cause again began
+  stop='' child='' told=''
   trap 'stop_container cancelled' TERM
   trap 'stop_container deadline' USR1
   trap 'stop_container evicted' USR2
-  trap - EXIT INT HUP
+  trap 'stop_container finished' HUP
+  trap - EXIT INT
   set -m
+  declare_container "$index"
+  find_instance
   while :; do
     began=$SECONDS
     journal started "$name" "instance=$instance"
     launch "$index" "$pod_folder/logs/$name.$instance.log" &
     child=$!
     [[ ! $stop ]] || stop_container "$stop"
+    : >"$pod_folder/tmp/$name.up"
     await_container
     end_instance
-    wants_restart || break
-    ((SECONDS - began < 600)) || delay=${FLASHLINK_BACKOFF:-10}
-    pause "$delay"
+    [[ $again ]] || break
+    back_off
     [[ ! $stop ]] || break
-    delay=$((delay * 2 < longest ? delay * 2 : longest))
     instance=$((instance + 1))
   done
   : >"$pod_folder/tmp/$name.ended"
   exit "$code"
+}
+
+# The number of the next instance, in $instance. A job that the batch system starts anew counts on.
+find_instance() {
+  instance=0
+  while [[ -e $pod_folder/logs/$name.$instance.log ]]; do
+    instance=$((instance + 1))
+  done
 }
 
 # The first process has ended: so does the container, as when process 1 of a namespace ends.
@@ -84,19 +93,12 @@ end_instance() {
   if [[ $cause == evicted ]]; then
     give_reason "$pod_folder/logs/$name.$instance.log" "$(<"$pod_folder/tmp/.evicted")"
   fi
-  journal ended "$name" "instance=$instance" "exit=$code" "cause=$cause"
+  again=''
+  ! wants_restart || again=1
+  journal ended "$name" "instance=$instance" "exit=$code" "cause=$cause" ${again:+again=yes}
   if [[ ${killer:-} ]]; then
     kill -KILL -- "-$killer" 2>/dev/null
   fi
-}
-
-wants_restart() {
-  [[ ! $stop ]] || return 1
-  case $pod_restart in
-    Always) ((code != 0 || index >= pod_inits)) ;;
-    OnFailure) ((code != 0)) ;;
-    *) return 1 ;;
-  esac
 }
 
 # CAUSE: SIGTERM now, SIGKILL after the grace. As in Kubernetes, SIGTERM goes to the container's first process alone, which
@@ -121,13 +123,18 @@ await_container() {
   await "$child"
 }
 
-# Seconds between SIGTERM and SIGKILL: the pod's, unless the plugin has left those of a delete; none when it is evicted.
+# Seconds between SIGTERM and SIGKILL: none when the pod is evicted; of a sidecar what the others have left.
 grace() {
+  case $stop in
+    evicted) printf 0 ;;
+    finished) cat -- "$pod_folder/tmp/.left" ;;
+    *) given_grace ;;
+  esac
+}
+
+# The pod's grace, unless the plugin has left that of a delete.
+given_grace() {
   local seconds=''
-  if [[ $stop == evicted ]]; then
-    printf 0
-    return
-  fi
   read -r seconds 2>/dev/null <"$pod_folder/grace"
   [[ $seconds =~ ^[0-9]{1,10}$ ]] || seconds=$pod_grace
   printf '%s' "$seconds"
@@ -156,19 +163,10 @@ kill_children() {
   done
 }
 
-# SECONDS: pause, but not when the pod is to end.
-pause() {
-  local until=$((SECONDS + $1))
-  while ((SECONDS < until)) && [[ ! $stop ]]; do
-    tick 0.2
-  done
-}
-
 # INDEX LOG: become the container. Standard error is the job's until the last moment: what we say is not in the log.
 launch() {
   container_log=$2
   exec </dev/null >>"$2" 9<&- || refuse "cannot write the log $2"
-  declare_container "$1"
   check_identity
   remove_tree "$pod_folder/tmp/$name" # of the instance before
   mkdir -p -- "$pod_folder/tmp/$name" || refuse 'cannot make its scratch folder'

@@ -13,7 +13,7 @@ with_image() {
 
 # INDEX: fetch the image of the container if it comes from a registry, so that the container starts at once.
 fetch_image() {
-  local name image file code gpu workdir argv args env binds root identity fake_root fetch_options
+  local file code
   [[ ! $stop && $pod_runtime != host ]] || return 0
   declare_container "$1"
   [[ $image == *://* ]] || return 0

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The life of a pod: prepare, init containers in order, containers side by side, clean up at every end.
 #
-# The generated part of the script declares the pod with `pod`, `volumes`, `init_container` and `container`, then calls
+# The generated part of the script declares the pod with `pod`, `volumes`, `init_container`, `sidecar` and `container`, then calls
 # `run_pod`. Needs bash 4.2 and coreutils; host processes with volumes also need util-linux.
 
 export LC_ALL=C # every value is bytes
@@ -16,11 +16,12 @@ pod_path=''      # what host processes get as PATH
 
 supervisors=()
 stop=''        # why the pod is ended early: cancelled, deadline or evicted
+ended_at=''    # when that was, by $SECONDS
 interrupted='' # a trap has run while we waited
 
-# UID FOLDER RUNTIME EXECUTABLE RESTART_POLICY GRACE DEADLINE
+# UID FOLDER RUNTIME EXECUTABLE GRACE DEADLINE
 pod() {
-  pod_uid=$1 pod_folder=$2 pod_runtime=$3 pod_executable=$4 pod_restart=$5 pod_grace=$6 pod_deadline=$7
+  pod_uid=$1 pod_folder=$2 pod_runtime=$3 pod_executable=$4 pod_grace=$5 pod_deadline=$6
   pod_memory=/dev/shm/flashlink-$pod_uid
 }
 
@@ -61,6 +62,7 @@ run_pod() {
   exec 9<> <(:) # a pipe of our own, see `tick`
   prepare || abandon 'cannot prepare the folder of the pod'
   run_inits && run_containers
+  end_sidecars
   exit "$pod_exit"
 }
 
@@ -94,14 +96,17 @@ alarm() {
 pod_exit=0
 
 run_inits() {
-  local index=0
-  while ((index < pod_inits)); do
+  local index
+  for ((index = 0; index < pod_inits; index++)); do
     fetch_image "$index"
     start_supervisor "$index"
+    if is_sidecar "$index"; then
+      await_started "$index"
+      continue
+    fi
     collect "$index"
-    index=$((index + 1))
     if ((pod_exit)); then
-      skip_from "$index" "${pod_names[index - 1]}"
+      skip_from $((index + 1)) "${pod_names[index]}"
       return 1
     fi
   done
@@ -134,20 +139,22 @@ start_supervisor() {
   fi
 }
 
-# INDEX: wait for the container's supervisor; the first code that is not 0 becomes the job's.
+# INDEX: wait for the container's supervisor; the first code that is not 0 becomes the job's, but for those of sidecars.
 collect() {
-  local name=${pod_names[$1]} code=143
+  local name=${pod_names[$1]} code=143 instance
   if [[ ${supervisors[$1]} ]]; then
     await "${supervisors[$1]}"
     supervisors[$1]=''
     if [[ ! -e $pod_folder/tmp/$name.ended ]]; then # it died itself, so it could not tell
       ((code)) || code=137
-      journal ended "$name" instance=0 "exit=$code" "cause=${stop:-runtime}"
+      find_instance
+      journal ended "$name" "instance=$((instance ? instance - 1 : 0))" "exit=$code" "cause=${stop:-runtime}"
     fi
   else
-    journal ended "$name" instance=0 "exit=$code" cause=not-started
+    find_instance
+    journal ended "$name" "instance=$instance" "exit=$code" cause=not-started
   fi
-  if ((pod_exit == 0)); then
+  if ((pod_exit == 0)) && ! is_sidecar "$1"; then
     pod_exit=$code
   fi
 }
@@ -160,15 +167,16 @@ skip_from() {
   done
 }
 
-# CAUSE SIGNAL: pass the signal to all supervisors; each ends its container within the pod's grace.
+# CAUSE SIGNAL: pass the signal to all supervisors; each ends its container within the pod's grace. Sidecars end when all others
+# have ended.
 stop_pod() {
   interrupted=1
   [[ ! $stop ]] || return 0
-  stop=$1
-  local pid
-  for pid in ${supervisors[@]+"${supervisors[@]}"}; do
-    if [[ $pid ]]; then
-      kill "-$2" "$pid" 2>/dev/null
+  stop=$1 ended_at=${ended_at:-$SECONDS}
+  local index
+  for index in ${supervisors[@]+"${!supervisors[@]}"}; do
+    if [[ ${supervisors[index]} && (! ${pod_sidecars[index]:-} || $ending_sidecars) ]]; then
+      kill "-$2" "${supervisors[index]}" 2>/dev/null
     fi
   done
   if [[ ${fetching:-} ]]; then
@@ -179,10 +187,11 @@ stop_pod() {
 # MESSAGE: nothing can run.
 abandon() {
   printf 'flashlink: %s\n' "$1" >&2
-  local name
+  local name instance
   for name in "${pod_names[@]}"; do
-    give_reason "$pod_folder/logs/$name.0.log" "$1"
-    journal ended "$name" instance=0 exit=128 cause=runtime
+    find_instance
+    give_reason "$pod_folder/logs/$name.$instance.log" "$1"
+    journal ended "$name" "instance=$instance" exit=128 cause=runtime
   done
   exit 128
 }
