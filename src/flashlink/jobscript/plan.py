@@ -73,6 +73,23 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """How a job tells the plugin what happens, where the plugin cannot see the pod's folder.
+
+    Attributes:
+        url: Where to post, ``https://…``; it names the pod.
+        token: Good for this one pod, and only to add to its journal and logs.
+        seconds: Pause between two reports.
+        authority: Certificates in PEM that the worker shall trust; "" for those that it trusts anyhow.
+    """
+
+    url: str
+    token: str
+    seconds: int
+    authority: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class JobPlan:
     """A job, completely decided: the same pod and site always give the same plan.
 
@@ -93,6 +110,7 @@ class JobPlan:
         walltime: Seconds to ask the batch system for; 0 leaves it to the system.
         resources: What the job asks the batch system for, the site's defaults filled in.
         path: Folders before PATH of host processes.
+        report: Where the job reports; None where worker and plugin share a file system.
     """
 
     uid: str
@@ -111,3 +129,4 @@ class JobPlan:
     path: tuple[str, ...] = ()
     walltime: int = 0
     image_cache: str = ""
+    report: Report | None = None

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from flashlink.errors import RequestError, SiteError
 from flashlink.jobscript.binds import binds
 from flashlink.jobscript.images import fetch_options, image
-from flashlink.jobscript.plan import JobPlan, Step
+from flashlink.jobscript.plan import JobPlan, Report, Step
 from flashlink.pods.pod import Container, EmptyDir, Files, Pod, Resources
 from flashlink.pods.quantity import size
 from flashlink.site.config import Site
@@ -25,13 +25,14 @@ _OF_BASH = frozenset({"_", "BASHOPTS", "BASH_VERSINFO", "BASHPID", "EUID", "PPID
 _LONGEST = 128 * 1024 - 64
 
 
-def plan(pod: Pod, site: Site, folder: PurePosixPath) -> JobPlan:
+def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = None) -> JobPlan:
     """Decide everything about the job of a pod.
 
     Args:
         pod: What was asked.
         site: A site after `flashlink.site.runtime.resolve`.
         folder: The pod's private folder on the worker, absolute.
+        report: Where the job reports, if the plugin cannot see that folder.
 
     Raises:
         RequestError: The pod asks for what cannot be.
@@ -57,6 +58,7 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath) -> JobPlan:
         path=tuple(containers.path),
         walltime=_walltime(pod, site),
         image_cache=site.images.cache,
+        report=report,
     )
 
 

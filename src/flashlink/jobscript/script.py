@@ -6,15 +6,10 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 
-from flashlink.jobscript.plan import JobPlan, Step
+from flashlink.jobscript.plan import JobPlan, Report, Step
 from flashlink.jobscript.quote import quote
 from flashlink.pods import quantity
 from flashlink.pods.pod import Files
-
-_RUNTIME = (
-    *("pod.sh", "sidecars.sh", "container.sh", "restart.sh"),
-    *("volumes.sh", "journal.sh", "apptainer.sh", "images.sh", "root.sh", "host.sh", "namespace.sh"),
-)
 
 
 def render(plan: JobPlan, *, masked: bool = False) -> str:
@@ -33,9 +28,9 @@ def render(plan: JobPlan, *, masked: bool = False) -> str:
 
 @cache
 def runtime() -> str:
-    """The hand-written bash that every script carries."""
-    folder = files("flashlink.jobscript") / "runtime"
-    return "\n".join((folder / name).read_text("utf-8").removeprefix("# shellcheck shell=bash\n") for name in _RUNTIME)
+    """The hand-written bash that every script carries: all files of ``runtime/``, in the order of their names."""
+    parts = sorted((files("flashlink.jobscript") / "runtime").iterdir(), key=lambda part: part.name)
+    return "\n".join(part.read_text("utf-8").removeprefix("# shellcheck shell=bash\n") for part in parts)
 
 
 def _comment(plan: JobPlan) -> str:
@@ -51,6 +46,8 @@ def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
         yield _call("image_cache", plan.image_cache)
     if plan.path:
         yield _call("process_path", *plan.path)
+    if plan.report:
+        yield _report(plan.report, masked=masked)
     yield ""
     yield from _volumes(plan, masked=masked)
     steps = (*plan.init_steps, *plan.steps)
@@ -66,6 +63,10 @@ def _kind(step: Step, *, init: bool) -> str:
     if step.sidecar:
         return "sidecar"
     return "init_container" if init else "container"
+
+
+def _report(report: Report, *, masked: bool) -> str:
+    return _call("report_to", report.url, "" if masked else report.token, str(report.seconds), report.authority)
 
 
 def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:

@@ -24,6 +24,7 @@ from flashlink.plugin.journals import Journals
 from flashlink.plugin.patience import PatientBatch
 from flashlink.plugin.pods import Pods
 from flashlink.plugin.record import Record
+from flashlink.plugin.reports import Reports
 from flashlink.plugin.states import container_states
 from flashlink.pods.status import ContainerState, is_final, not_started
 
@@ -53,6 +54,7 @@ class Reconciler:
         pods: What is wanted, and where to write what is seen.
         batch: The batch system; only this thread calls it once `start` was called.
         interval: Seconds between two rounds.
+        reports: Takes what jobs report, where they do.
     """
 
     def __init__(
@@ -60,10 +62,12 @@ class Reconciler:
         pods: Pods,
         batch: PatientBatch,
         interval: float,
+        reports: Reports | None = None,
     ) -> None:
         self._pods = pods
         self._batch = batch
         self._interval = interval
+        self._reports = reports
         self._again = Backoff()
         self._cancelled: dict[str, float] = {}
         self._journals = Journals()
@@ -157,7 +161,7 @@ class Reconciler:
             self._refuse(record, SiteError("its create request is not in the books any more; create the pod anew"))
             return None
         try:
-            return submission.prepare(body, self._pods.site, self._pods.folder(record.uid))
+            return submission.prepare(body, self._pods.site, self._pods.folder(record.uid), self._reports)
         except FlashlinkError as error:
             self._refuse(record, error)
         except OSError as error:

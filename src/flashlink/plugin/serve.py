@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -20,10 +21,13 @@ from flashlink.errors import SiteError
 from flashlink.plugin.app import Routes, application
 from flashlink.plugin.books import Books
 from flashlink.plugin.door import Door
+from flashlink.plugin.listener import Listener
+from flashlink.plugin.listener import application as reporting
 from flashlink.plugin.metrics import Metrics
 from flashlink.plugin.patience import PatientBatch
 from flashlink.plugin.pods import Pods
 from flashlink.plugin.reconcile import Reconciler
+from flashlink.plugin.reports import Reports
 from flashlink.pods.quantity import size
 from flashlink.site import listen
 from flashlink.site.config import Site
@@ -68,13 +72,15 @@ def serve(site: Site, ready: Callable[[str], None]) -> None:
         pods = Pods(books, site, _private(work_folder(site)), system.name)
         metrics = Metrics(pods.records, site.name)
         patient = PatientBatch(system, metrics.batch_call)
-        reconciler = Reconciler(pods, patient, site.batch.poll_seconds)
+        reports = Reports(site.reports, state) if site.reports.listen else None
+        reconciler = Reconciler(pods, patient, site.batch.poll_seconds, reports)
         routes = Routes(pods, reconciler, patient, metrics)
         _warn(site, door)
         reconciler.start()
         reconciler.first_round.wait(PATIENCE)
         try:
-            asyncio.run(_run(application(routes, metrics), routes, door, ready))
+            with Listener(reporting(reports, pods), site.reports) if reports else nullcontext():
+                asyncio.run(_run(application(routes, metrics), routes, door, ready))
         finally:
             reconciler.stop()
     log.info("stopped", pods=len(pods))

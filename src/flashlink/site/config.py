@@ -105,6 +105,28 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     walltime_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
+class Reports(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where jobs report on workers that do not share the plugin's file system; without it they tell all at their end.
+
+    Attributes:
+        listen: ``HOST:PORT`` at which the plugin takes reports over HTTPS; "" for none.
+        url: How workers reach it, ``https://HOST:PORT``.
+        certificate: File of the certificate chain in PEM; read again when it changes.
+        key: File of its private key in PEM, of mode 0600.
+        authority: File of the certificates that workers shall trust; "" for those that they trust anyhow.
+        seconds: Pause between two reports of a job.
+        file_size: Most that is kept of a log, a Kubernetes quantity.
+    """
+
+    listen: str = ""
+    url: str = ""
+    certificate: str = ""
+    key: str = ""
+    authority: str = ""
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 2
+    file_size: str = "1Gi"
+
+
 class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A site and the plugin that serves it.
 
@@ -124,3 +146,4 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     images: Images = Images()
     volumes: Volumes = Volumes()
     limits: Limits = Limits()
+    reports: Reports = Reports()

@@ -22,7 +22,7 @@ import yaml
 from flashlink.errors import RequestError, wrong
 from flashlink.pods import quantity
 from flashlink.site import listen
-from flashlink.site.config import Site
+from flashlink.site.config import Reports, Site
 from flashlink.state import state_home
 
 PREFIX = "FLASHLINK_SITE__"
@@ -30,6 +30,7 @@ PREFIX = "FLASHLINK_SITE__"
 _AT = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _EXPECTED = re.compile(r"Expected `(.+?)`(?:, got `.+`| (.+))?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`", re.DOTALL)
+_HTTPS = re.compile(r"https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?", re.ASCII)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
@@ -195,6 +196,7 @@ def _check(site: Site, source: str) -> None:
     listen.parse(site.listen, f"{source}: listen")
     quantity.size(site.batch.memory or None, f"{source}: batch.memory")
     quantity.size(site.limits.memory, f"{source}: limits.memory")
+    _check_reports(site.reports, source)
     paths = {
         "images.folders": site.images.folders,
         "images.cache": [site.images.cache] if site.images.cache else [],
@@ -207,3 +209,16 @@ def _check(site: Site, source: str) -> None:
         for folder in folders:
             if not folder.startswith("/") or ".." in folder.split("/") or "\0" in folder:
                 raise wrong(f"{source}: {key}", folder, "an absolute path without '..'")
+
+
+def _check_reports(reports: Reports, source: str) -> None:
+    """Either nothing of it, or all that is needed."""
+    quantity.size(reports.file_size, f"{source}: reports.file_size")
+    if not reports.listen:
+        return
+    listen.parse(reports.listen, f"{source}: reports.listen")
+    if not _HTTPS.fullmatch(reports.url):
+        raise wrong(f"{source}: reports.url", reports.url, "https://HOST:PORT, as workers reach the plugin")
+    for key in ("certificate", "key"):
+        if not getattr(reports, key):
+            raise RequestError(f"{source}: reports.{key}: missing; reports travel by HTTPS, so give its file")

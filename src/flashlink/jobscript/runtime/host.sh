@@ -52,7 +52,7 @@ find_program() {
     [[ $1 != PATH ]] || path=$2
     shift 2
   done
-  (PATH=$path && type -P -- "${argv[0]}") >/dev/null || refuse "there is no program '${argv[0]}' on this machine" 127
+  PATH=$path type -P -- "${argv[0]}" >/dev/null || refuse "there is no program '${argv[0]}' on this machine" 127
 }
 
 # Nothing that the job itself exported reaches the process.

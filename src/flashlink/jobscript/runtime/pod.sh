@@ -71,6 +71,7 @@ prepare() {
   remove_scratch
   mkdir -m 0700 "$pod_folder/volumes" "$pod_folder/tmp" || return
   journal job-started - "node=${HOSTNAME//[!A-Za-z0-9.-]/}" "pid=$$"
+  start_reporter || return
   volumes || return
   watch_logs &
   watcher=$!
@@ -213,6 +214,7 @@ finish() {
   kill_tagged
   remove_scratch
   journal job-ended - "exit=$1"
+  report_end
   exit "$1"
 }
 
