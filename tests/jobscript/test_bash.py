@@ -45,6 +45,7 @@ NEWER = [
 
 #: Arrays that are never empty where they are expanded: bash before 4.4 calls an empty one unbound under `set -u`.
 NEVER_EMPTY = {
+    "command": "of the pump",
     "argv": "asked for its length before",
     "copies": "asked for its length before",
     "folders": "asked for its length before",
@@ -55,7 +56,7 @@ NEVER_EMPTY = {
 
 #: Programs of coreutils that the runtime calls, and those that only host processes with volumes need (util-linux).
 COREUTILS = {"cat", "chmod", "cp", "date", "du", "env", "head", "ln", "mkdir", "mv", "realpath", "rm", "rmdir"}
-COREUTILS |= {"sha256sum", "sleep", "stat", "tail"}
+COREUTILS |= {"sha256sum", "sleep", "stat", "stdbuf", "tail", "truncate"}
 
 Start = Callable[..., Any]
 

@@ -24,16 +24,17 @@ from flashlink.jobscript.planning import plan
 from flashlink.jobscript.script import render
 from flashlink.plugin.books import Books
 from flashlink.plugin.listener import Listener, application
-from flashlink.plugin.mirror import Mirror, Piece, pieces
+from flashlink.plugin.mirror import Mirror, Piece, outdated, pieces
 from flashlink.plugin.pods import Pods
 from flashlink.plugin.record import Record
 from flashlink.plugin.reports import Reports
 from flashlink.pods.pod import Container, Pod
 from flashlink.pods.status import Outline
-from flashlink.site.config import Containers, Site
+from flashlink.site.config import Containers, Limits, Site
 from flashlink.site.config import Reports as Settings
 
 HOST = Site(containers=Containers(runtime="host"))
+BOUNDED = Site(containers=Containers(runtime="host"), limits=Limits(log_size="64Ki"))
 
 
 def certify(folder: Path) -> Settings:
@@ -122,7 +123,7 @@ def plugin(tmp_path: Path) -> Iterator[Plugin]:
 def run(plugin: Plugin, tmp_path: Path) -> Iterator[Run]:
     workers: list[Worker] = []
 
-    def launch(*scripts: str, report: Report | None = None, shared: bool = False) -> Worker:
+    def launch(*scripts: str, report: Report | None = None, shared: bool = False, site: Site = HOST) -> Worker:
         names = ("main", "other")[: len(scripts)]
         containers = tuple(
             Container(name, "any", ("sh", "-c", text)) for name, text in zip(names, scripts, strict=True)
@@ -133,7 +134,7 @@ def run(plugin: Plugin, tmp_path: Path) -> Iterator[Run]:
             plugin.reports.mirror(folder).prepare()
         pod = Pod(plugin.uid, "pod", "default", containers, restart_policy="Never", grace=5)
         script = folder / "job.sh"
-        script.write_text(render(plan(pod, HOST, PurePosixPath(folder), report or plugin.reports.of(plugin.uid))))
+        script.write_text(render(plan(pod, site, PurePosixPath(folder), report or plugin.reports.of(plugin.uid))))
         with (folder / "job.log").open("wb") as log:
             process = subprocess.Popen(
                 ["bash", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -175,6 +176,14 @@ def test_at_the_end_both_sides_hold_the_same(plugin: Plugin, run: Run) -> None:
     assert b"\tjob-ended\t-\texit=3\n" in mirrored(plugin, "journal")
     assert sorted(path.name for path in worker.folder.iterdir()) == ["job.log", "job.sh", "journal", "logs"]
     assert (worker.folder / "job.log").read_text() == ""
+
+
+def test_of_a_bounded_log_the_plugin_keeps_what_the_job_keeps(plugin: Plugin, run: Run) -> None:
+    worker = run("i=0; while [ $i -lt 20000 ]; do printf 'line %07d\\n' $i; i=$((i + 1)); done", site=BOUNDED)
+    assert worker.process.wait(90) == 0
+    kept = worker.files()
+    assert sum(name.startswith("main.0.log.") for name in kept) == 2
+    assert reported_files(plugin.folder) == kept
 
 
 def test_a_plugin_that_was_away_is_told_what_it_missed(plugin: Plugin, run: Run) -> None:
@@ -304,7 +313,13 @@ def test_a_certificate_that_is_not_there_is_told(plugin: Plugin, tmp_path: Path)
 contents = st.binary(max_size=40)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["journal", "logs/main.0.log", "logs/other.12.times"]), contents)))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["journal", "logs/main.0.log", "logs/main.0.log.17", "logs/other.12.times"]), contents
+        )
+    )
+)
 def test_pieces_are_read_as_they_were_written(wanted: list[tuple[str, bytes]]) -> None:
     body = b"".join(f"{name} 7 {len(content)}\n".encode() + content for name, content in wanted)
     assert [(piece.name, piece.content) for piece in pieces(body, ["main", "other"])] == wanted
@@ -351,3 +366,10 @@ def test_a_file_that_is_too_large_is_taken_and_thrown_away(tmp_path: Path) -> No
     assert mirror.add(1.0, [Piece("logs/main.0.log", 0, b"x" * 12)]) == {"logs/main.0.log": 12}
     assert mirror.add(1.0, [Piece("logs/main.0.log", 12, b"y" * 5)]) == {"logs/main.0.log": 17}
     assert (tmp_path / "logs" / "main.0.log").read_bytes() == b"x" * 12
+
+
+def test_what_a_job_keeps_no_longer_is_outdated() -> None:
+    gone = ["logs/main.0.log", "logs/main.0.times", "logs/main.0.reason", "logs/main.0.log.5", "logs/main.2.log.9"]
+    kept = ["journal", "logs/main.1.log", "logs/main.2.log", "logs/main.2.log.80", "logs/main.2.log.700"]
+    others = ["logs/other.0.log", "logs/main.2.times", "logs/main.1.log.5", "logs/main.1.log.6"]
+    assert sorted(outdated([*gone, *kept, *others])) == sorted(gone)

@@ -111,6 +111,7 @@ class JobPlan:
         resources: What the job asks the batch system for, the site's defaults filled in.
         path: Folders before PATH of host processes.
         report: Where the job reports; None where worker and plugin share a file system.
+        log_size: Bytes that are kept of each container's log; 0 for all.
     """
 
     uid: str
@@ -130,3 +131,4 @@ class JobPlan:
     walltime: int = 0
     image_cache: str = ""
     report: Report | None = None
+    log_size: int = 0

@@ -59,6 +59,7 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
         walltime=_walltime(pod, site),
         image_cache=site.images.cache,
         report=report,
+        log_size=size(site.limits.log_size, "limits.log_size"),
     )
 
 

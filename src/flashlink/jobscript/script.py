@@ -40,6 +40,8 @@ def _comment(plan: JobPlan) -> str:
 def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     identity = (plan.uid, str(plan.folder), plan.runtime, plan.executable)
     yield _call("pod", *identity, str(plan.grace), str(plan.deadline))
+    if plan.log_size:
+        yield _call("limit_logs", str(plan.log_size))
     if plan.runtime_options:
         yield _call("runtime_options", *plan.runtime_options)
     if plan.image_cache:

@@ -3,13 +3,12 @@
 A log is cut to a window first: ``Tail`` and ``SinceTime`` each leave an end of the file, so the later of their two
 starts counts. Lines then go out in blocks, with their times before them where asked, and ``Bytes`` cuts what goes out
 after the first N bytes. No more of a file is read than that needs: the tail of a huge log costs as much as that of a
-small one.
+small one. Where the middle of a log is missing, because the site bounds it, a line says so.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flashlink.errors import wrong
+from flashlink.plugin.pieces import Pieces
 from flashlink.pods.wire import LogOptions
 
 #: Bytes read at once.
@@ -105,19 +105,19 @@ class Log:
     """
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._pieces = Pieces(path)
         self._times = Times(path.with_suffix(".times"))
         self._stamps = wanted.timestamps
         self._left = wanted.limit or None
-        size = os.fstat(self._file).st_size
+        size = self._pieces.end
         since = 0 if wanted.since is None else self._line_start(self._times.size_before(wanted.since), size)
         self._position = max(since, self._tail_start(wanted.tail, size) if wanted.tail else 0)
         self._end = None if wanted.follow else size
         self._at_line_start = True
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        """Close its files."""
+        self._pieces.close()
 
     @property
     def full(self) -> bool:
@@ -128,45 +128,74 @@ class Log:
         """The next piece of output; empty if there is nothing more for now."""
         if self.full:
             return b""
-        length = BLOCK if self._end is None else min(BLOCK, self._end - self._position)
-        block = os.pread(self._file, max(length, 0), self._position)
-        piece = b"".join(self._stamped(block)) if self._stamps else block
+        block = self._block()
+        piece = (b"".join(self._stamped(block)) if self._stamps else block) if block else self._mark()
         self._position += len(block)
+        if block:
+            self._at_line_start = block.endswith(b"\n")
         if self._left is not None:
             piece = piece[: self._left]
             self._left -= len(piece)
         return piece
 
+    def _block(self) -> bytes:
+        if self._end is not None:
+            return self._pieces.read(self._position, max(min(BLOCK, self._end - self._position), 0))
+        self._pieces.pass_by(self._position)
+        block = self._pieces.read(self._position, BLOCK)
+        if not block:
+            self._pieces.refresh()
+            block = self._pieces.read(self._position, BLOCK)
+        return block
+
+    def _mark(self) -> bytes:
+        """A line in place of output that is not there any more; empty if there is none at this position."""
+        resumed = self._pieces.after_gap(self._position)
+        if resumed is None or (self._end is not None and resumed >= self._end):
+            return b""
+        # Half a line would be taken for a whole one; but a line may also be longer than what is kept.
+        resumed += self._pieces.read(resumed, BLOCK).find(b"\n") + 1
+        mark = f"[flashlink: {resumed - self._position} bytes were cut here]\n".encode()
+        if self._stamps:
+            mark = self._stamp(resumed) + mark
+        if not self._at_line_start:
+            mark = b"\n" + mark
+        self._position, self._at_line_start = resumed, True
+        return mark
+
     def _stamped(self, block: bytes) -> Iterator[bytes]:
-        position = self._position
+        position, at_line_start = self._position, self._at_line_start
         for line in _lines(block):
-            if self._at_line_start:
-                yield f"{nanoseconds(self._times.of(position))} ".encode()
+            if at_line_start:
+                yield self._stamp(position)
             yield line
             position += len(line)
-            self._at_line_start = line.endswith(b"\n")
+            at_line_start = line.endswith(b"\n")
+
+    def _stamp(self, position: int) -> bytes:
+        return f"{nanoseconds(self._times.of(position))} ".encode()
 
     def _tail_start(self, lines: int, size: int) -> int:
         """Where the last `lines` lines before `size` start; a last line without a newline counts as one."""
         position, newlines = size, lines + 1
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
+        if self._pieces.read_back(size, 1)[1] != b"\n":
             newlines -= 1
-        while position > 0:
-            start = max(position - BLOCK, 0)
-            block = os.pread(self._file, position - start, start)
+        while True:
+            start, block = self._pieces.read_back(position, BLOCK)
+            if not block:
+                return 0
             found = block.count(b"\n")
             if found >= newlines:
                 return start + _nth_last_newline(block, newlines) + 1
             newlines -= found
             position = start
-        return 0
 
     def _line_start(self, position: int, size: int) -> int:
-        """Where the first line that starts at or after `position` starts."""
+        """Where the first line that starts at or after `position` starts; `position` itself if that is missing."""
         position = min(position, size)
-        if position <= 0 or os.pread(self._file, 1, position - 1) == b"\n":
+        if position <= 0 or self._pieces.read(position - 1, 1) in (b"\n", b""):
             return position
-        while block := os.pread(self._file, BLOCK, position):
+        while block := self._pieces.read(position, BLOCK):
             if (newline := block.find(b"\n")) >= 0:
                 return position + newline + 1
             position += len(block)

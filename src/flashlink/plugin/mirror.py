@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,14 @@ from flashlink.errors import RequestError
 #: job that finds it in its folder shares the plugin's file system and has nothing to report.
 MARK = "reports.json"
 
-#: Most files of one pod: a container that starts again every ten seconds for a day makes fewer.
+#: Most files of one pod.
 MOST_FILES = 30_000
 
-_NAME = re.compile(r"journal|logs/([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)\.[0-9]{1,6}\.(log|times|reason)", re.ASCII)
+_CONTAINER = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_NAME = re.compile(
+    rf"journal|logs/(?P<container>{_CONTAINER})\.(?P<instance>[0-9]{{1,6}})\.(?:log(\.(?P<start>[0-9]{{1,15}}))?|times|reason)",
+    re.ASCII,
+)
 _HEAD = re.compile(rb"([!-~]{1,100}) ([0-9]{1,15}) ([0-9]{1,9})\n")
 _LONGEST_HEAD = 130
 
@@ -58,13 +62,42 @@ def _pieces(body: bytes, containers: Sequence[str]) -> Iterator[Piece]:
             raise RequestError(f"report: no line NAME OFFSET LENGTH at byte {position}; send it again")
         name, offset, length = head[1].decode(), int(head[2]), int(head[3])
         known = _NAME.fullmatch(name)
-        if known is None or (known[1] is not None and known[1] not in containers):
+        if known is None or (known["container"] is not None and known["container"] not in containers):
             raise RequestError(f"report: {name!r} is no file of this pod that a job reports")
         content = body[head.end() : head.end() + length]
         if len(content) < length:
             raise RequestError(f"report: {name} is cut short; send it again")
         yield Piece(name, offset, content)
         position = head.end() + length
+
+
+def outdated(names: Iterable[str]) -> list[str]:
+    """Those of a pod's files that its job keeps no longer (docs/decisions/005).
+
+    A log is its beginning and the newest two pieces of what follows; a container has the logs of its newest two
+    instances.
+    """
+    matches = {name: match for name in names if (match := _NAME.fullmatch(name)) and match["container"]}
+    instances: dict[str, set[int]] = {}
+    starts: dict[str, set[int]] = {}
+    for match in matches.values():
+        instances.setdefault(match["container"], set()).add(int(match["instance"]))
+        if match["start"]:
+            starts.setdefault(_log(match), set()).add(int(match["start"]))
+    return [
+        name
+        for name, match in matches.items()
+        if int(match["instance"]) not in _newest(instances[match["container"]])
+        or (match["start"] and int(match["start"]) not in _newest(starts[_log(match)]))
+    ]
+
+
+def _log(match: re.Match[str]) -> str:
+    return f"{match['container']}.{match['instance']}"
+
+
+def _newest(numbers: Iterable[int]) -> list[int]:
+    return sorted(numbers)[-2:]
 
 
 class Mirror:
@@ -109,6 +142,9 @@ class Mirror:
         sizes = self._sizes()
         for piece in given:
             sizes[piece.name] = self._append(piece, bases.get(piece.name, 0), sizes.get(piece.name, 0))
+        for name in outdated(sizes):
+            (self._folder / name).unlink(missing_ok=True)
+            del sizes[name]
         if len(sizes) > MOST_FILES:
             raise RequestError(f"report: the pod has more than {MOST_FILES} files; no more are taken")
         return {name: size - bases.get(name, 0) for name, size in sizes.items() if size > bases.get(name, 0)}

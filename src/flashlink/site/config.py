@@ -98,11 +98,14 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         cpu: Default cores.
         memory: Default memory, a Kubernetes quantity.
         walltime_seconds: Default and longest wall time; 0 is the batch system's own.
+        log_size: How much is kept of each container's log, a Kubernetes quantity of at least 64Ki: its beginning and
+            its end, with a line where output was cut. "0" keeps all.
     """
 
     cpu: Positive = 1.0
     memory: str = "1Gi"
     walltime_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
+    log_size: str = "64Mi"
 
 
 class Reports(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -27,6 +27,9 @@ from flashlink.state import state_home
 
 PREFIX = "FLASHLINK_SITE__"
 
+#: Less than that of a log would be no help to anybody.
+SMALLEST_LOG = 64 * 1024
+
 _AT = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _EXPECTED = re.compile(r"Expected `(.+?)`(?:, got `.+`| (.+))?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`", re.DOTALL)
@@ -197,6 +200,8 @@ def _check(site: Site, source: str) -> None:
     quantity.size(site.batch.memory or None, f"{source}: batch.memory")
     quantity.size(site.limits.memory, f"{source}: limits.memory")
     _check_reports(site.reports, source)
+    if 0 < quantity.size(site.limits.log_size, f"{source}: limits.log_size") < SMALLEST_LOG:
+        raise wrong(f"{source}: limits.log_size", site.limits.log_size, "at least 64Ki, or 0 to keep all of each log")
     paths = {
         "images.folders": site.images.folders,
         "images.cache": [site.images.cache] if site.images.cache else [],

@@ -53,7 +53,9 @@ supervise() {
   while :; do
     began=$SECONDS
     journal started "$name" "instance=$instance"
-    launch "$index" "$pod_folder/logs/$name.$instance.log" &
+    forget_log $((instance - 2))
+    open_log "$pod_folder/logs/$name.$instance.log"
+    launch "$index" "$log" &
     child=$!
     [[ ! $stop ]] || stop_container "$stop"
     : >"$pod_folder/tmp/$name.up"
@@ -70,9 +72,11 @@ supervise() {
 
 # The number of the next instance, in $instance. A job that the batch system starts anew counts on.
 find_instance() {
+  local entry
   instance=0
-  while [[ -e $pod_folder/logs/$name.$instance.log ]]; do
-    instance=$((instance + 1))
+  for entry in "$pod_folder/logs/$name".*.log; do
+    entry=${entry%.log} entry=${entry##*.}
+    [[ $entry == *[!0-9]* ]] || ((entry < instance)) || instance=$((entry + 1))
   done
 }
 
@@ -80,6 +84,7 @@ find_instance() {
 end_instance() {
   kill -KILL -- "-$child" 2>/dev/null
   child=''
+  close_log
   cause=exited
   ((code <= 128)) || cause=signal
   if [[ -e $pod_folder/tmp/$name.failed ]]; then
@@ -115,12 +120,20 @@ stop_container() {
 await_container() {
   while kill -0 "$child" 2>/dev/null; do
     tick 0.05
+    watch_instance
     if [[ $told && ! ${killer:-} ]]; then
       kill_later "$child" &
       killer=$!
     fi
   done
   await "$child"
+}
+
+# Called twenty times a second while the container runs: what is worth a look less often is looked at less often.
+watch_instance() {
+  looks=$((looks + 1))
+  keep_log_flowing
+  note_log
 }
 
 # Seconds between SIGTERM and SIGKILL: none when the pod is evicted; of a sidecar what the others have left.
@@ -166,7 +179,7 @@ kill_children() {
 # INDEX LOG: become the container. Standard error is the job's until the last moment: what we say is not in the log.
 launch() {
   container_log=$2
-  exec </dev/null >>"$2" 9<&- || refuse "cannot write the log $2"
+  exec </dev/null >/proc/self/fd/7 6>&- 7>&- 8<&- 9<&- || refuse "cannot write the log $2"
   check_identity
   remove_tree "$pod_folder/tmp/$name" # of the instance before
   mkdir -p -- "$pod_folder/tmp/$name" || refuse 'cannot make its scratch folder'

@@ -73,25 +73,12 @@ prepare() {
   journal job-started - "node=${HOSTNAME//[!A-Za-z0-9.-]/}" "pid=$$"
   start_reporter || return
   volumes || return
-  watch_logs &
-  watcher=$!
-  disown "$watcher" # bash says nothing when we kill it
+  start_watcher
   if ((${#volume_limits[@]})); then
     watch_volumes &
     sizer=$!
     disown "$sizer"
   fi
-  if ((pod_deadline)); then
-    alarm "$pod_deadline" &
-    timer=$!
-    disown "$timer"
-  fi
-}
-
-# SECONDS: wake the job's main shell when they have passed.
-alarm() {
-  sleep "$1"
-  kill -USR1 "$$"
 }
 
 pod_exit=0
@@ -207,10 +194,8 @@ finish() {
       await "$pid"
     fi
   done
-  kill_group "${timer:-}"
   kill_group "${sizer:-}"
   kill_group "${watcher:-}"
-  note_sizes
   kill_tagged
   remove_scratch
   journal job-ended - "exit=$1"

@@ -103,8 +103,10 @@ print_pieces() {
   local position name offset length
   for ((position = 0; position < ${#pieces[@]}; position += 3)); do
     name=${pieces[position]} offset=${pieces[position + 1]} length=${pieces[position + 2]}
+    { exec 5<"$pod_folder/$name"; } 2>/dev/null || continue # a log that has grown on has lost its oldest piece
     printf '%s %s %s\n' "$name" "$offset" "$length"
-    tail -c +"$((offset + 1))" -- "$pod_folder/$name" | head -c "$length"
+    tail -c +"$((offset + 1))" <&5 | head -c "$length"
+    exec 5<&-
   done
 }
 
