@@ -32,10 +32,10 @@ class TestLocal(BatchContract):
     def system(self, tmp_path: Path) -> Iterator[LocalBatch]:
         system = open_system(tmp_path / "state")
         yield system
-        live = [job.number for job in system._active()]
+        live = [*system._waiting, *system._running]
         system.cancel([f"local:{os.uname().nodename}:{number}" for number in live])
         limit = time.monotonic() + 15
-        while system._active() and time.monotonic() < limit:
+        while (system._waiting or system._running) and time.monotonic() < limit:
             time.sleep(0.05)
         system.close()
 

@@ -119,6 +119,7 @@ class House:
 @pytest.fixture
 def house(tmp_path, monkeypatch) -> Iterator[House]:
     monkeypatch.setattr(backoff, "FIRST", 0.0)
+    monkeypatch.setattr(reconcile, "REST", 0.0)
     house = House(tmp_path)
     yield house
     house.books.close()

@@ -78,6 +78,9 @@ class LocalBatch:
         self._queue = Queue(state / "queue.sqlite")
         self._jobs = {job.number: job for job in self._queue}
         self._uids = {job.spec.uid: job for job in self._jobs.values()}
+        self._waiting = {job.number: job for job in self._jobs.values() if job.status.state is JobState.QUEUED}
+        self._running = {job.number: job for job in self._jobs.values() if job.status.state is JobState.RUNNING}
+        self._full = False  # nothing of what waits can start until something ends, comes or is cancelled
         self._spawned: dict[int, int] = {}  # job number to the process id of the starter that we spawned
         self._told: set[int] = set()  # numbers of the jobs whose starter was told to end
         self._change = threading.Condition()
@@ -92,8 +95,8 @@ class LocalBatch:
             new = {spec.uid: spec for spec in jobs if spec.uid not in self._uids}
             refusals = {uid: refusal for uid, spec in new.items() if (refusal := self._refusal(spec)) is not None}
             for job in self._queue.add(spec for uid, spec in new.items() if uid not in refusals):
-                self._jobs[job.number] = self._uids[job.spec.uid] = job
-            self._change.notify()
+                self._jobs[job.number] = self._uids[job.spec.uid] = self._waiting[job.number] = job
+            self._wake()
             return [refusals.get(spec.uid) or self._job_id(self._uids[spec.uid]) for spec in jobs]
 
     def query(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
@@ -115,7 +118,7 @@ class LocalBatch:
                 if job is not None and job.status.state not in _FINAL:
                     self._give(job, grace)
                     self._queue.cancel(job)
-            self._change.notify()
+            self._wake()
 
     def _give(self, job: Job, grace: int | None) -> None:
         if grace is None or job.status.state is JobState.QUEUED:
@@ -184,25 +187,37 @@ class LocalBatch:
                     sqlite3.Error,
                 ) as error:  # a full disk, say: `capacity` tells, the next round tries again
                     self._trouble = str(error)
-                self._change.wait(_LOOK_SECONDS if self._spawned or self._active() else None)
+                self._change.wait(_LOOK_SECONDS if self._spawned or self._running or self._trouble else None)
 
-    def _active(self) -> list[Job]:
-        return [job for job in self._jobs.values() if job.status.state not in _FINAL]
+    def _wake(self) -> None:
+        self._full = False
+        self._change.notify()
+
+    def _update(self, job: Job, **changes: object) -> None:
+        """Change a job's status, in the queue and in what waits and what runs."""
+        self._queue.update(job, **changes)
+        for state, jobs in ((JobState.QUEUED, self._waiting), (JobState.RUNNING, self._running)):
+            if job.status.state is state:
+                jobs[job.number] = job
+            else:
+                jobs.pop(job.number, None)
+        if job.status.state in _FINAL:
+            self._full = False
 
     def _round(self) -> None:
         gone = self._reap()
-        for job in self._active():
-            if job.status.state is JobState.RUNNING:
-                self._look_at(job, gone=job.number in gone)
-        load = _sum(job for job in self._active() if job.status.state is JobState.RUNNING)
-        for job in self._active():
-            if job.status.state is not JobState.QUEUED:
-                continue
+        for job in list(self._running.values()):
+            self._look_at(job, gone=job.number in gone)
+        if self._full:
+            return
+        load = _sum(self._running.values())
+        for job in list(self._waiting.values()):
             if job.cancelled:
-                self._queue.update(job, state=JobState.ENDED, exit_code=143, reason="cancelled before it started")
+                self._update(job, state=JobState.ENDED, exit_code=143, reason="cancelled before it started")
             elif (more := load.plus(_need(job.spec))).within(self._total):
                 self._start(job)
                 load = more
+        self._full = True
 
     def _reap(self) -> set[int]:
         """Numbers of the jobs whose starter, spawned by us, has ended."""
@@ -218,7 +233,7 @@ class LocalBatch:
         spec = job.spec
         places = {"script": str(spec.script), "folder": str(spec.folder)}
         starter.write(record / "job.json", {"uid": spec.uid, **places, "walltime": spec.walltime, "grace": spec.grace})
-        self._queue.update(job, state=JobState.RUNNING, reason="", node=platform.node())
+        self._update(job, state=JobState.RUNNING, reason="", node=platform.node())
         self._spawn(job)
 
     def _spawn(self, job: Job) -> None:
@@ -240,20 +255,20 @@ class LocalBatch:
                 ],
             )
         except OSError as error:
-            self._queue.update(job, state=JobState.LOST, reason=f"it could not be started: {error}")
+            self._update(job, state=JobState.LOST, reason=f"it could not be started: {error}")
 
     def _look_at(self, job: Job, *, gone: bool) -> None:
         """See how a running job does: by its record on disk, as it may be older than this process."""
         run = _read(self._record(job) / "run.json")
         if run is None:
             if gone:
-                self._queue.update(job, state=JobState.LOST, reason="its starter failed; job.log says why")
+                self._update(job, state=JobState.LOST, reason="its starter failed; job.log says why")
             elif job.number not in self._spawned:  # a plugin died between the intent and the spawn, or the claim
                 self._spawn(job)
             return
         identity = Identity(run["pid"], run["start"], run["boot"])
         if job.status.started is None:
-            self._queue.update(job, started=run["started"])
+            self._update(job, started=run["started"])
         alive = identity.alive()  # before the look for its last word, which it writes while it is alive
         if self._take_exit(job):
             return
@@ -269,9 +284,7 @@ class LocalBatch:
         if content is None:
             return False
         ended = Exit(**content)
-        self._queue.update(
-            job, state=JobState.ENDED, exit_code=ended.code, ended=ended.ended, reason=_words(ended, job.spec)
-        )
+        self._update(job, state=JobState.ENDED, exit_code=ended.code, ended=ended.ended, reason=_words(ended, job.spec))
         return True
 
     def _lose(self, job: Job, identity: Identity) -> None:
@@ -280,7 +293,7 @@ class LocalBatch:
         else:
             reason = "the process that supervised it was killed"
             starter.kill_remains(job.spec.uid)
-        self._queue.update(job, state=JobState.LOST, reason=reason)
+        self._update(job, state=JobState.LOST, reason=reason)
 
 
 def _need(spec: JobSpec) -> _Need:

@@ -18,6 +18,7 @@ import structlog
 
 from flashlink.batch import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import FlashlinkError, RequestError, SiteError
+from flashlink.jobscript.journal import Event
 from flashlink.plugin import submission
 from flashlink.plugin.backoff import Backoff
 from flashlink.plugin.journals import Journals
@@ -39,6 +40,10 @@ CANCEL_AGAIN = 60.0
 
 #: Seconds for which deletes are remembered, and between two looks at the site's totals.
 REMEMBER, RECOUNT = 86400.0, 60.0
+
+#: A sweep is followed by a pause of so many times the processor's time that it took, if that is longer than the
+#: interval: requests are answered by the same interpreter.
+REST = 10.0
 
 FINAL = (JobState.ENDED, JobState.LOST)
 
@@ -71,6 +76,7 @@ class Reconciler:
         self._again = Backoff()
         self._cancelled: dict[str, float] = {}
         self._journals = Journals()
+        self._looked: dict[str, tuple[Record, JobStatus | None, list[Event]]] = {}
         self._wake = threading.Event()
         self._stopped = False
         self._next_sweep = 0.0
@@ -111,9 +117,10 @@ class Reconciler:
         self._seek()
         self._submit()
         if now >= self._next_sweep:
-            self._next_sweep = now + self._interval
+            began = time.thread_time()
             self._sweep()
             self._count(now)
+            self._next_sweep = now + max(self._interval, (time.thread_time() - began) * REST)
         self._end()
 
     def _seek(self) -> None:
@@ -230,8 +237,12 @@ class Reconciler:
         self._pods.change(changes)
 
     def _look(self, record: Record, job: JobStatus | None, now: float) -> dict[str, Any]:
-        """What is new about one pod."""
+        """What is new about one pod; mostly nothing, which is found out without much ado."""
         journal = self._journals.read(record.uid, self._pods.folder(record.uid))
+        before = self._looked.get(record.uid)
+        self._looked[record.uid] = (record, job, journal)
+        if before and before[0] is record and before[1] == job and before[2] is journal and record.ended_at is None:
+            return {}
         seen: dict[str, Any] = {"job": job or record.job}
         if seen["job"] is not None and seen["job"].state in FINAL:
             seen["ended_at"] = record.ended_at or now
@@ -242,9 +253,14 @@ class Reconciler:
         seen["states"] = container_states(newer, journal, over=over)
         seen["final"] = newer.ended_at is not None and is_final(record.pod, seen["states"])
         if seen["final"]:
-            self._journals.forget(record.uid)
+            self._forget(record.uid)
             log.info("ended", pod=record.uid, job=record.job_id, exit_codes=_exit_codes(seen["states"]))
         return {name: value for name, value in seen.items() if value != getattr(record, name)}
+
+    def _forget(self, uid: str) -> None:
+        """Let go of what was read of a pod that will not be looked at again."""
+        self._journals.forget(uid)
+        self._looked.pop(uid, None)
 
     def _count(self, now: float) -> None:
         if now < self._next_count:
@@ -276,7 +292,7 @@ class Reconciler:
         self._pods.bury(record.uid for record in gone)
         for record in gone:
             self._cancelled.pop(record.uid, None)
-            self._journals.forget(record.uid)
+            self._forget(record.uid)
             self._again.went_well(record.uid)
             self._pods.answer(record.uid, RequestError(f"pod {record.label}: was deleted while it was being created"))
             log.info("deleted", pod=record.uid, job=record.job_id)
