@@ -46,6 +46,13 @@ def test_the_way_of_a_container():
     assert (state.exit_code, state.started, state.ended) == (3, 3, 4)
 
 
+@pytest.mark.parametrize("event", [Pulling(2, "init"), Started(2, "init", 0)])
+def test_containers_wait_for_the_init_container_that_runs(event):
+    main = container_states(record(), [JobStarted(1, "node", 1), event], over=False)["main"]
+    assert (main.phase, main.reason) == (Phase.WAITING, "PodInitializing")
+    assert main.message == "waiting for init container init"
+
+
 @pytest.mark.parametrize(("again", "phase"), [(True, Phase.WAITING), (False, Phase.TERMINATED)])
 def test_a_container_that_starts_again_waits(again, phase):
     events = [Started(1, "main", 2), Ended(2, "main", 2, 1, "exited", again=again)]

@@ -67,7 +67,7 @@ def container_states(record: Record, journal: Iterable[Event], *, over: bool) ->
             case Skipped(container=name):
                 states[name] = not_started(f"init container {event.init} failed", 1, event.time)
     ours = (*record.pod.init_containers, *record.pod.containers)
-    fill = _cut_off(record, last) if over or last is not None else _waiting(record)
+    fill = _cut_off(record, last) if over or last is not None else _waiting(record, states)
     return {name: fill(states.get(name)) for name in ours if name not in record.pod.not_offloaded}
 
 
@@ -99,9 +99,12 @@ def _ended(event: Ended, before: ContainerState | None, job: JobStatus | None) -
     return ContainerState(phase, reason, message, code, started, event.time, event.instance)
 
 
-def _waiting(record: Record) -> Callable[[ContainerState | None], ContainerState]:
-    """Of a job that goes on: a container without events waits for what the job waits for."""
-    if record.job is None:
+def _waiting(record: Record, states: Mapping[str, ContainerState]) -> Callable[[ContainerState | None], ContainerState]:
+    """Of a job that goes on: a container without events waits for an init container, or for what the job waits for."""
+    begun = [name for name in record.pod.init_containers if name in states and not states[name].terminated]
+    if begun:
+        reason, message = "PodInitializing", f"waiting for init container {begun[-1]}"
+    elif record.job is None:
         reason, message = "ContainerCreating", record.problem or "on its way to the batch system"
     else:
         reason, message = WAITS.get(record.job.state, ("ContainerCreating", "the job is ending"))
