@@ -137,6 +137,12 @@ def test_fuse_is_refused() -> None:
         pod(Fuse("f", "rclone mount2 x: $MOUNT_POINT"))
 
 
+@pytest.mark.parametrize(("kind", "expected"), [("", "volume"), ("Directory", "Directory"), ("File", "File")])
+def test_a_missing_sub_path_of_a_host_path_is_made_unless_its_type_says_what_is_there(kind: str, expected: str) -> None:
+    bind = bind_of(pod(HostPath("h", "/data/x", kind), mount=Mount("h", "/mnt", "part")))
+    assert (bind.source, bind.root, bind.kind) == (PurePosixPath("/data/x/part"), PurePosixPath("/data"), expected)
+
+
 def test_a_sub_path_never_leaves_the_volume() -> None:
     for sub_path in ("../x", "a/../../x", "/etc"):
         with pytest.raises(RequestError, match="leaves the volume"):
@@ -160,6 +166,13 @@ def test_names_that_bash_keeps_to_itself_are_for_containers_only() -> None:
     assert pod(env={"UID": "1"}).steps[0].env == (("UID", "1"),)
     with pytest.raises(RequestError, match="a variable cannot be named 'UID' here"):
         pod(env={"UID": "1"}, site=HOST)
+
+
+def test_a_home_that_apptainer_cannot_be_told() -> None:
+    assert pod(env={"HOME": ""}).steps[0].env == (("HOME", ""),)
+    with pytest.raises(RequestError, match="HOME cannot hold a colon in Apptainer"):
+        pod(env={"HOME": "/a:b"})
+    assert pod(env={"HOME": "/a:b"}, site=HOST).steps[0].env == (("HOME", "/a:b"),)
 
 
 def test_what_linux_cannot_pass_on_is_refused() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +12,12 @@ import pytest
 from flashlink.pods import fields, tables
 from flashlink.pods.fields import Rule, Treatment
 from flashlink.pods.tables import ANNOTATION, TABLES, Table
+from pods import kubernetes
 
 PAGE = Path(__file__).parents[2] / "docs" / "pods.md"
 
 #: Kubernetes' own words for texts, times and numbers, which are no objects with fields.
 SCALARS = {"Quantity", "IntOrString", "Time", "Dict", "List", "Optional", "str", "int", "bool"}
-
-
-@cache
-def kubernetes() -> Mapping[str, Mapping[str, str]]:
-    """Every object of Kubernetes 1.34's core API: its fields and their types, from the models of lightkube."""
-    package = distribution("lightkube-models")
-    assert package.version.startswith("1.34."), "docs/pods.md names the version of Kubernetes"
-    module = ast.parse(Path(str(package.locate_file("lightkube/models/core_v1.py"))).read_text("utf-8"))
-    return {
-        node.name: {
-            line.target.id.rstrip("_"): ast.literal_eval(line.annotation)
-            if isinstance(line.annotation, ast.Constant)
-            else ast.unparse(line.annotation)
-            for line in node.body
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
-        }
-        for node in module.body
-        if isinstance(node, ast.ClassDef)
-    }
 
 
 def of_fields() -> Iterator[tuple[str, Mapping[str, Rule]]]:
@@ -52,6 +31,7 @@ def of_fields() -> Iterator[tuple[str, Mapping[str, Rule]]]:
 
 
 def test_the_page_is_in_step() -> None:
+    assert f"Kubernetes {kubernetes.VERSION} " in tables.markdown()
     assert PAGE.read_text("utf-8") == tables.markdown(), "python -m flashlink.pods.tables > docs/pods.md"
 
 
@@ -72,20 +52,19 @@ def test_every_rule_says_why_or_how(table: Table) -> None:
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.title)
 def test_every_field_of_kubernetes_has_a_rule_and_no_rule_is_of_no_field(table: Table) -> None:
-    known = {name for model in table.models for name in kubernetes()[model]}
-    assert set(table.rules) == known
+    assert set(table.rules) == set(kubernetes.types_of(*table.models))
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.title)
 def test_honoured_objects_have_tables_of_their_own(table: Table) -> None:
     for model in table.models:
-        for name, kind in kubernetes()[model].items():
+        for name, kind in kubernetes.objects()[model].items():
             objects = set(re.findall(r"[A-Z]\w+", kind.rpartition(".")[2])) - SCALARS
             if objects and table.rules[name].treatment is Treatment.HONOURED:
                 assert objects <= set(table.nested[name].models), f"{model}.{name} holds {kind}"
 
 
 def test_the_source_of_the_fields_has_what_pods_have() -> None:
-    known: Any = kubernetes()
+    known: Any = kubernetes.objects()
     assert {"containers", "volumes", "resources"} <= set(known["PodSpec"])
     assert known["Volume"]["emptyDir"] == "Optional[EmptyDirVolumeSource]"

@@ -28,6 +28,7 @@ def binds(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
 
 def _bind(volume: Volume, mount: Mount, site: Site, folder: PurePosixPath) -> Bind:
     source = _source(volume, site, folder)
+    made = mount.sub_path and isinstance(volume, HostPath) and not volume.type  # as the kubelet makes it
     if ".." in PurePosixPath(mount.sub_path).parts or mount.sub_path.startswith("/"):
         raise RequestError(f"volume {volume.name}: the sub-path {mount.sub_path!r} leaves the volume")
     return replace(
@@ -35,7 +36,7 @@ def _bind(volume: Volume, mount: Mount, site: Site, folder: PurePosixPath) -> Bi
         source=source.source / mount.sub_path,
         target=PurePosixPath("/" + mount.path.strip("/")),
         read_only=source.read_only or mount.read_only,
-        kind="Directory" if mount.sub_path and not source.kind else source.kind,
+        kind="volume" if made else source.kind,
     )
 
 

@@ -126,6 +126,8 @@ def _check_words(step: Step, *, on_host: bool) -> None:
                 f"container {step.name}: a variable cannot be named {name!r} here; "
                 "use another name, of letters, digits and underscores"
             )
+        if name == "HOME" and ":" in value and not on_host:
+            raise RequestError(f"container {step.name}: HOME cannot hold a colon in Apptainer; use another folder")
         _check_length(step, f"the value of {name}", value)
     for word in (*(step.argv or ()), *step.args):
         _check_length(step, "one argument", word)

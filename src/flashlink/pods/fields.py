@@ -296,7 +296,9 @@ VARIABLE: Mapping[str, Rule] = {
 MOUNT: Mapping[str, Rule] = {
     "name": _honoured("of a volume of the pod"),
     "mountPath": _honoured("absolute; no two mounts of a container at the same"),
-    "subPath": _honoured("made as a folder if it is missing; never out of the volume"),
+    "subPath": _honoured(
+        "made as a folder if it is missing, but not where a hostPath has a type; never out of the volume"
+    ),
     "subPathExpr": _honoured("with $(VAR) expanded"),
     "readOnly": _honoured("the container cannot write"),
     "recursiveReadOnly": _ignored("read-only mounts are as recursive as the worker's kernel makes them"),

@@ -35,16 +35,16 @@ start_apptainer() {
 # [NAME VALUE]...: HOME as the pod says, else a folder of the container's own. Apptainer lets no variable set it, but it takes
 # the second half of --home, and --no-home keeps it from mounting anything there.
 set_home() {
+  local given=''
   while (($#)); do
-    [[ $1 != HOME ]] || home=$2
+    [[ $1 != HOME ]] || home=$2 given=1
     shift 2
   done
-  if [[ ! $home ]]; then
+  if [[ ! $given ]]; then
     home=/home/pod
     mkdir -p -- "$scratch/home"
     options+=(--mount "$(mount_option "$scratch/home" "$home" rw)")
   fi
-  [[ $home != *:* ]] || refuse "HOME cannot hold a colon in Apptainer: $home"
   options+=(--no-home --home "/:$home")
 }
 

@@ -1,0 +1,266 @@
+"""Generated pods, all the way from JSON to what their containers get: no injection, no way out, not a byte changed."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from flashlink.errors import RequestError, SiteError
+from flashlink.site.runtime import can_mount
+from jobscript import oracle
+from jobscript.sandbox import Declared, Ran, Sandbox, tree
+from pods import strategies
+
+Json = dict[str, Any]
+
+mostly_good = st.integers(0, 2).flatmap(lambda number: strategies.requests() if number else strategies.spoiled())
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path) as made:
+        yield made
+
+
+def generated(count: int, strategy: Any = mostly_good) -> Callable[[Callable[[Json], None]], Callable[[], None]]:
+    """Call a function with `count` generated requests, the same at every run."""
+
+    def decorate(function: Callable[[Json], None]) -> Callable[[], None]:
+        return settings(
+            max_examples=count,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        )(given(strategy)(function))
+
+    return decorate
+
+
+def assert_one_line(error: Exception, saying: str = "") -> None:
+    line = str(error)
+    assert line
+    assert saying in line
+    assert line.isprintable(), ascii(line)
+    assert len(line) < 1000, line
+
+
+def check_declared(request: Json, declared: list[Declared], folder: Path) -> None:
+    """Every word and byte is what the request says."""
+    expected = oracle.containers(request)
+    assert [each.name for each in declared] == [each.name for each in expected]
+    for seen, asked in zip(declared, expected, strict=True):
+        assert (seen.argv or None) == asked.command
+        assert seen.args == asked.args
+        assert seen.env == asked.env
+        assert seen.workdir == asked.working_dir
+        mounts = {target: mode for _, target, mode, _, _ in seen.binds}
+        read_only = _read_only(request)
+        assert mounts == {
+            target: "ro" if ro or volume in read_only else "rw" for target, (volume, _, ro) in asked.mounts.items()
+        }
+        for source, target, _, _, root in seen.binds:
+            assert source == posixpath.normpath(source)
+            assert f"{source}/".startswith(f"{root}/")
+            assert source.endswith(asked.mounts[target][1])
+    check_files(request, {volume for asked in expected for volume, _, _ in asked.mounts.values()}, folder / "volumes")
+
+
+def check_files(request: Json, mounted: set[str], volumes: Path) -> None:
+    """The files of the pod's volumes, byte for byte and with their modes; nothing else is beside them."""
+    for volume in request["pod"]["spec"].get("volumes") or []:
+        if volume["name"] in mounted and not _by_annotation(request, volume["name"]) and _has_files(volume):
+            expected = oracle.files(request, volume)
+            seen = tree(volumes / volume["name"])
+            assert {path: mode for path, (_, mode) in seen.items()} == {
+                path: mode for path, (_, mode) in expected.items()
+            }
+            for path, (content, _) in expected.items():
+                assert content is None or seen[path][0] == content
+
+
+def _has_files(volume: Json) -> bool:
+    return any(volume.get(kind) is not None for kind in ("configMap", "secret", "downwardAPI", "projected"))
+
+
+def _by_annotation(request: Json, name: str) -> bool:
+    return bool(
+        {f"cvmfs.vk.io/{name}", f"fuse.vk.io/{name}"} & set(request["pod"]["metadata"].get("annotations") or {})
+    )
+
+
+def _read_only(request: Json) -> set[str]:
+    return {
+        volume["name"]
+        for volume in request["pod"]["spec"].get("volumes") or []
+        if _has_files(volume) or _by_annotation(request, volume["name"])
+    }
+
+
+def read_back(sandbox: Sandbox, count: int) -> Counter[str]:
+    """Plan, render and read back `count` pods; how many of them were refused, and how many taken."""
+    outcomes: Counter[str] = Counter()
+
+    @generated(count)
+    def all_the_way(request: Json) -> None:
+        try:
+            folder, script = sandbox.script(request)
+        except (RequestError, SiteError) as error:
+            outcomes["refused"] += 1
+            assert_one_line(error)
+            return
+        outcomes["taken"] += 1
+        check_declared(request, sandbox.read(folder, script), folder)
+        sandbox.assert_nothing_escaped(folder)
+
+    all_the_way()
+    return outcomes
+
+
+def test_what_is_generated_is_what_bash_reads_or_one_line(sandbox: Sandbox) -> None:
+    outcomes = read_back(sandbox, 300)
+    assert min(outcomes["taken"], outcomes["refused"]) >= 30, outcomes
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_ten_thousand_pods(sandbox: Sandbox) -> None:
+    outcomes = read_back(sandbox, 10_000)
+    assert outcomes.total() >= 10_000
+    assert min(outcomes["taken"], outcomes["refused"]) >= 1000, outcomes
+
+
+def containers_of(request: Json) -> list[Json]:
+    return [*request["pod"]["spec"].get("initContainers", []), *request["pod"]["spec"]["containers"]]
+
+
+def runs(request: Json) -> Json:
+    """The request of a pod that ends by itself, as whoever runs the tests, and starts only what the sandbox has."""
+    spec = request["pod"]["spec"]
+    spec["restartPolicy"] = "Never"
+    for each in (spec, *containers_of(request)):
+        for key in ("runAsUser", "runAsGroup", "runAsNonRoot"):
+            each.get("securityContext", {}).pop(key, None)
+    for container in containers_of(request):
+        container.pop("restartPolicy", None)
+        container.pop("restartPolicyRules", None)
+    request["jobScript"] = ""
+    for volume in spec["volumes"]:
+        if volume.get("hostPath", {}).get("type") == "Directory":  # a missing subPath of it is refused
+            del volume["hostPath"]["type"]
+    annotations = request["pod"]["metadata"]["annotations"]
+    for key in [key for key in annotations if key.startswith(("cvmfs.vk.io/", "fuse.vk.io/"))]:
+        del annotations[key]
+    return request
+
+
+def check_ran(request: Json, asked: oracle.Given, ran: Ran) -> None:
+    assert ran.entry_point == (asked.command is None)
+    assert ran.argv == (asked.args if asked.command is None else asked.command)
+    own = {"FLASHLINK_POD": request["pod"]["metadata"]["uid"], "HOME": ran.env["HOME"]}
+    assert ran.env == {**own, **asked.env}
+    assert ran.workdir == (asked.working_dir or "/")
+    read_only = _read_only(request)
+    mounts = {target: ro for target, (_, ro) in ran.mounts.items() if target != ran.env["HOME"]}
+    assert mounts == {target: ro or volume in read_only for target, (volume, _, ro) in asked.mounts.items()}
+    assert ran.volumes is not None
+    check_files(request, {volume for volume, _, _ in asked.mounts.values()}, ran.volumes)
+
+
+def run_in_containers(sandbox: Sandbox, count: int) -> None:
+    @generated(count, strategies.requests().map(runs))
+    def all_the_way(request: Json) -> None:
+        try:
+            folder, script = sandbox.script(request)
+        except (RequestError, SiteError) as error:
+            assert_one_line(error, "HOME cannot hold a colon")
+            return
+        code, complaints, logs = sandbox.run(folder, script)
+        expected = oracle.containers(request)
+        assert (code, complaints) == (0, ""), complaints
+        assert logs == {asked.name: f"ran {asked.name}\n".encode() for asked in expected}
+        for asked in expected:
+            check_ran(request, asked, sandbox.ran(asked.name))
+        assert sorted(path.name for path in folder.iterdir()) == ["job.log", "job.sh", "journal", "logs"]
+        sandbox.assert_nothing_escaped(folder)
+
+    all_the_way()
+
+
+def on_host(request: Json, recorder: Path) -> Json:
+    """The same request for host processes: their program is the recorder, and they stay in their own folder."""
+    files = {volume["name"] for volume in request["pod"]["spec"]["volumes"] if _has_files(volume)}
+    for container in containers_of(request):
+        container["command"] = [str(recorder), container["name"], *container.get("command", [])]
+        container.pop("workingDir", None)
+        mounts = container["volumeMounts"] if can_mount() else []
+        container["volumeMounts"] = [mount for mount in mounts if not _within_files(mount, mounts, files)]
+    return request
+
+
+def _within_files(mount: Json, mounts: list[Json], files: set[str]) -> bool:
+    """Whether it is in, or holds, a mount of given files, among which there may be one at the very place."""
+    return any(
+        mount is not other
+        and {mount["name"], other["name"]} & files
+        and (_is_below(mount["mountPath"], other["mountPath"]) or _is_below(other["mountPath"], mount["mountPath"]))
+        for other in mounts
+    )
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(f"{folder}/")
+
+
+def run_on_host(sandbox: Sandbox, count: int) -> None:
+    def prepared(request: Json) -> Json:
+        return on_host(runs(request), sandbox.recorder)
+
+    @generated(count, strategies.requests().map(prepared))
+    def all_the_way(request: Json) -> None:
+        try:
+            folder, script = sandbox.script(request, on_host=True)
+        except (RequestError, SiteError) as error:
+            assert_one_line(error, "a variable cannot be named")
+            return
+        code, complaints, logs = sandbox.run(folder, script)
+        expected = oracle.containers(request)
+        assert (code, complaints) == (0, ""), complaints
+        assert logs == {asked.name: f"ran {asked.name}\n".encode() for asked in expected}
+        for asked in expected:
+            ran = sandbox.ran(asked.name)
+            assert ran.argv == asked.command
+            own = {name: ran.env[name] for name in ("HOME", "TMPDIR", "PATH")}
+            assert ran.env == {**own, **asked.env, "FLASHLINK_POD": request["pod"]["metadata"]["uid"]}
+        assert sorted(path.name for path in folder.iterdir()) == ["job.log", "job.sh", "journal", "logs"]
+        sandbox.assert_nothing_escaped(folder)
+
+    all_the_way()
+
+
+def test_containers_get_what_was_asked(sandbox: Sandbox) -> None:
+    run_in_containers(sandbox, 15)
+
+
+def test_host_processes_get_what_was_asked(sandbox: Sandbox) -> None:
+    run_on_host(sandbox, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_many_containers_get_what_was_asked(sandbox: Sandbox) -> None:
+    run_in_containers(sandbox, 200)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_many_host_processes_get_what_was_asked(sandbox: Sandbox) -> None:
+    run_on_host(sandbox, 100)
