@@ -48,10 +48,12 @@ NEVER_EMPTY = {
     "command": "of the pump",
     "argv": "asked for its length before",
     "copies": "asked for its length before",
+    "fuse_volumes": "three of it at a position that it has",
     "folders": "asked for its length before",
     "links": "asked for its length before",
     "options": "begins with options of its own",
     "pod_names": "a pod has a container",
+    "points": "one for each of fuses, asked for its length before",
 }
 
 #: Programs of coreutils that the runtime calls, and those that only host processes with volumes need (util-linux).

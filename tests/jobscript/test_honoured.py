@@ -20,7 +20,9 @@ from flashlink.site.config import Containers, Site, Volumes
 
 SITE = Site(
     containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"),
-    volumes=Volumes(host_paths=["/data"], claims={"one": "/claims/one", "two": "/claims/two"}, cvmfs="/cvmfs"),
+    volumes=Volumes(
+        host_paths=["/data"], claims={"one": "/claims/one", "two": "/claims/two"}, cvmfs="/cvmfs", fuse="host"
+    ),
 )
 
 ASKED_OF_MAIN = {"containerName": "main", "resource": "limits.cpu"}
@@ -198,6 +200,10 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     ("Annotations and labels", "cvmfs.vk.io/<volume>"): (
         {"pod.metadata.annotations": {"cvmfs.vk.io/empty": "lhcb.cern.ch"}},
+        {},
+    ),
+    ("Annotations and labels", "fuse.vk.io/<volume>"): (
+        {"pod.metadata.annotations": {"fuse.vk.io/empty": "rclone mount2 x: $MOUNT_POINT"}},
         {},
     ),
     ("Annotations and labels", "interlink.eu/disable-offload-containers"): (

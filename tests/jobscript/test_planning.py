@@ -16,7 +16,6 @@ from flashlink.pods.pod import (
     EmptyDir,
     File,
     Files,
-    Fuse,
     HostPath,
     Mount,
     Pod,
@@ -130,11 +129,6 @@ def test_cvmfs() -> None:
         pod(Cvmfs("c", "lhcb.cern.ch"), site=HOST)
     with pytest.raises(RequestError, match="is not a CVMFS repository"):
         pod(Cvmfs("c", "../etc"))
-
-
-def test_fuse_is_refused() -> None:
-    with pytest.raises(SiteError, match="volume f: this site cannot mount FUSE volumes yet"):
-        pod(Fuse("f", "rclone mount2 x: $MOUNT_POINT"))
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("", "volume"), ("Directory", "Directory"), ("File", "File")])

@@ -94,6 +94,26 @@ class Job:
             assert self.process.poll() is None or condition(self), f"the job has ended; its log: {self.job_log}"
             time.sleep(0.05)
 
+    def until_clean(self, check: Callable[[Job], None], seconds: float = 20) -> None:
+        """Wait until `check` holds of what a job that was killed has left; then check it for good."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                return check(self)
+            except AssertionError:
+                time.sleep(0.1)
+        return check(self)
+
+    def pids(self, words: str) -> list[int]:
+        """Process ids on the machine of the job's processes whose command lines hold `words`."""
+        mark = str(self.folder).encode()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            command = _read(entry / "cmdline").replace(b"\0", b" ").decode(errors="replace")
+            if words in command and (_session(entry) == self.process.pid or mark in _read(entry / "mountinfo")):
+                found.append(int(entry.name))
+        return found
+
     def ends(self) -> dict[str, tuple[int, str]]:
         """Container to exit code and cause of its last instance."""
         return {event.container: (event.exit, event.cause) for event in self.events if isinstance(event, journal.Ended)}
@@ -126,7 +146,8 @@ class Pods:
         return Site(
             containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"),
             images=Images(
-                aliases={name: str(path) for name, path in self.lab.images.items()},
+                aliases={name: str(path) for name, path in self.lab.images.items()}
+                | {"rclone/rclone:latest": str(self.lab.images["rclone"])},
                 folders=["/images", str(self.shared)],
             ),
             volumes=Volumes(host_paths=[str(self.shared)]),

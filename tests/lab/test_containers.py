@@ -9,9 +9,11 @@ import stat
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from flashlink.jobscript import journal
+from flashlink.site.config import Volumes
 from lab.specs import assert_clean, container, one, shell
 
 pytestmark = pytest.mark.lab
@@ -336,3 +338,29 @@ def test_folder_and_script_are_private(pods):
     job = pods.run(one(shell("true")))
     assert stat.S_IMODE(job.folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((job.folder / "logs" / "main.0.log").stat().st_mode) & 0o077 == 0
+
+
+def test_a_cvmfs_repository_is_mounted_read_only(pods):
+    # A folder plays CVMFS here; the lab has no client for it.
+    fake = pods.shared / "cvmfs"
+    (fake / "lhcb.cern.ch" / "lib").mkdir(parents=True)
+    (fake / "lhcb.cern.ch" / "lib" / "setup.sh").write_text("of LHCb\n")
+    site = msgspec.structs.replace(pods.site, volumes=Volumes(cvmfs=str(fake)))
+    mounts = [
+        {"name": "software", "mountPath": "/cvmfs/lhcb.cern.ch"},
+        {"name": "software", "mountPath": "/lib-of-lhcb", "subPath": "lib"},
+    ]
+    script = (
+        "cat /cvmfs/*/lib/setup.sh /lib-of-lhcb/setup.sh; touch /cvmfs/lhcb.cern.ch/new 2>/dev/null || echo refused"
+    )
+    spec = one(
+        shell(script, volumeMounts=mounts),
+        volumes=[{"name": "software", "persistentVolumeClaim": {"claimName": "no-such-claim"}}],
+    )
+    job = pods.run(spec, annotations={"cvmfs.vk.io/software": "lhcb.cern.ch"}, site=site)
+    assert job.log() == b"of LHCb\nof LHCb\nrefused\n", job.job_log
+    job = pods.run(spec, annotations={"cvmfs.vk.io/software": "atlas.cern.ch"}, site=site)
+    assert job.ends() == {"main": (128, "runtime")}
+    assert job.reason() == (
+        f"CVMFS has no repository atlas.cern.ch on this machine: there is no folder {fake}/atlas.cern.ch\n"
+    )

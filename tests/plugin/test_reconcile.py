@@ -13,7 +13,7 @@ import pytest
 
 from flashlink.batch import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import RequestError, SiteError
-from flashlink.plugin import backoff, reconcile, submission
+from flashlink.plugin import backoff, folders, reconcile
 from flashlink.plugin.books import Books
 from flashlink.plugin.patience import PatientBatch
 from flashlink.plugin.pods import Pods
@@ -347,7 +347,7 @@ def test_grace_of_a_delete_survives_a_restart_and_reaches_job_and_scheduler(hous
     for raw in (gentle, sudden):
         house.pods.delete(known(raw))
     house.restart()
-    monkeypatch.setattr(submission, "remove", lambda folder: None)
+    monkeypatch.setattr(folders, "remove", lambda folder: None)
     house.rounds()
     assert sorted(house.batch.graces, key=str) == [0, None]
     assert (house.pods.folder(uid(sudden)) / "grace").read_text() == "0\n"

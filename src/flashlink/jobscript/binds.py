@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from flashlink.errors import RequestError, SiteError
+from flashlink.jobscript.fuse import bind_on_worker
 from flashlink.jobscript.grants import below
 from flashlink.jobscript.plan import Bind
-from flashlink.pods.pod import Claim, Container, Cvmfs, EmptyDir, Files, Fuse, HostPath, Mount, Pod, Volume
+from flashlink.pods.pod import Claim, Container, Cvmfs, EmptyDir, Files, Fuse, HostPath, Mount, Pod
 from flashlink.site.config import Site
 
 _REPOSITORY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII)
@@ -22,15 +23,19 @@ def binds(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
         RequestError: A mount that cannot be.
         SiteError: The site does not grant what stands behind a volume.
     """
-    found = [_bind(pod.volumes[mount.volume], mount, site, folder) for mount in container.mounts]
+    found = [bind for mount in container.mounts if (bind := _bind(pod, mount, site, folder)) is not None]
     return tuple(sorted(found, key=lambda bind: len(bind.target.parts)))  # stable: parents first, else as written
 
 
-def _bind(volume: Volume, mount: Mount, site: Site, folder: PurePosixPath) -> Bind:
-    source = _source(volume, site, folder)
-    made = mount.sub_path and isinstance(volume, HostPath) and not volume.type  # as the kubelet makes it
+def _bind(pod: Pod, mount: Mount, site: Site, folder: PurePosixPath) -> Bind | None:
+    """What a mount shows of the worker; None if the volume is mounted inside of the container."""
+    volume = pod.volumes[mount.volume]
     if ".." in PurePosixPath(mount.sub_path).parts or mount.sub_path.startswith("/"):
         raise RequestError(f"volume {volume.name}: the sub-path {mount.sub_path!r} leaves the volume")
+    if isinstance(volume, Fuse):
+        return bind_on_worker(pod, volume, mount, folder) if site.volumes.fuse == "host" else None
+    source = _source(volume, site, folder)
+    made = mount.sub_path and isinstance(volume, HostPath) and not volume.type  # as the kubelet makes it
     return replace(
         source,
         source=source.source / mount.sub_path,
@@ -40,7 +45,7 @@ def _bind(volume: Volume, mount: Mount, site: Site, folder: PurePosixPath) -> Bi
     )
 
 
-def _source(volume: Volume, site: Site, folder: PurePosixPath) -> Bind:
+def _source(volume: EmptyDir | Files | HostPath | Claim | Cvmfs, site: Site, folder: PurePosixPath) -> Bind:
     """What stands behind a volume; the target is still open."""
     grants = site.volumes
     match volume:
@@ -66,11 +71,7 @@ def _source(volume: Volume, site: Site, folder: PurePosixPath) -> Bind:
                 raise SiteError(f"volume {name}: this site has no CVMFS; it would be named in volumes.cvmfs")
             if not _REPOSITORY.fullmatch(repository):
                 raise RequestError(f"volume {name}: {repository!r} is not a CVMFS repository as lhcb.cern.ch")
-            return _grant(PurePosixPath(grants.cvmfs) / repository, read_only=True)
-        case Fuse(name=name):
-            raise SiteError(
-                f"volume {name}: this site cannot mount FUSE volumes yet; use a hostPath or a claim that it has"
-            )
+            return _grant(PurePosixPath(grants.cvmfs) / repository, kind="cvmfs", read_only=True)
 
 
 def _grant(root: PurePosixPath, *, kind: str = "", read_only: bool = False) -> Bind:

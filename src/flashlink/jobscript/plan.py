@@ -17,8 +17,8 @@ class Bind:
         target: Absolute path in the container.
         root: What the pod was granted: `source` is in it and must still be when all links are followed.
         read_only: The container may not write.
-        kind: "volume": a sub-path that is missing becomes a folder. Else a hostPath's type, which `source` must be: "",
-            "Directory", "DirectoryOrCreate", "File" or "FileOrCreate".
+        kind: "volume": a sub-path that is missing becomes a folder. "cvmfs": `root` is a repository. Else a hostPath's
+            type, which `source` must be: "", "Directory", "DirectoryOrCreate", "File" or "FileOrCreate".
     """
 
     source: PurePosixPath
@@ -26,6 +26,24 @@ class Bind:
     root: PurePosixPath
     read_only: bool = False
     kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FuseMount:
+    """A FUSE file system and the pod's script that mounts it.
+
+    Attributes:
+        name: A DNS label and perhaps a number behind a dot: on the worker it is mounted at ``fuse/<name>`` of the pod's
+            folder.
+        script: Shell; it mounts at ``$MOUNT_POINT`` and blocks.
+        sub_path: What the script finds in ``$SUB_PATH``.
+        target: Absolute path in the container, where the container mounts it itself; None on the worker.
+    """
+
+    name: str
+    script: str
+    sub_path: str = ""
+    target: PurePosixPath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +65,7 @@ class Step:
         user: Uid that the process must have: the job's own, or 0 with `fake_root`; None leaves it to the job.
         group: Gid that the process must have; None leaves it to the job.
         non_root: The job must not be root's.
+        fuses: What is mounted by FUSE inside of the container.
         fake_root: The process is root of a user namespace, which is the job's account outside.
         restart: "Never", "OnFailure" or "Always".
         restart_rules: The first that matches an exit code decides, before `restart` does.
@@ -67,6 +86,7 @@ class Step:
     non_root: bool = False
     fake_root: bool = False
     fetch_options: tuple[str, ...] = ()
+    fuses: tuple[FuseMount, ...] = ()
     restart: str = "Never"
     restart_rules: tuple[RestartRule, ...] = ()
     sidecar: bool = False
@@ -105,6 +125,8 @@ class JobPlan:
         steps: Side by side.
         scratch: Volumes to make as empty folders.
         files: Volumes to fill with given files.
+        fuses: What the job mounts by FUSE on the worker, before its containers start.
+        fuse_seconds: How long a FUSE mount may take.
         deadline: Seconds after which the job ends itself, 0 for none.
         grace: Seconds between SIGTERM and SIGKILL.
         walltime: Seconds to ask the batch system for; 0 leaves it to the system.
@@ -130,5 +152,7 @@ class JobPlan:
     path: tuple[str, ...] = ()
     walltime: int = 0
     image_cache: str = ""
+    fuses: tuple[FuseMount, ...] = ()
+    fuse_seconds: int = 30
     report: Report | None = None
     log_size: int = 0

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from flashlink.errors import RequestError, SiteError
 from flashlink.jobscript.binds import binds
+from flashlink.jobscript.fuse import mounts_in_container, mounts_on_worker
 from flashlink.jobscript.images import fetch_options, image
 from flashlink.jobscript.plan import JobPlan, Report, Step
 from flashlink.pods.pod import Container, EmptyDir, Files, Pod, Resources
@@ -58,6 +59,8 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
         path=tuple(containers.path),
         walltime=_walltime(pod, site),
         image_cache=site.images.cache,
+        fuses=mounts_on_worker(pod, site),
+        fuse_seconds=site.volumes.fuse_seconds,
         report=report,
         log_size=size(site.limits.log_size, "limits.log_size"),
     )
@@ -95,6 +98,7 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
         group=container.security.group,
         non_root=container.security.non_root,
         fake_root=_fake_root(container, site),
+        fuses=mounts_in_container(pod, site, container),
         restart=container.restart or pod.restart_policy,
         restart_rules=container.restart_rules,
         sidecar=container.sidecar,

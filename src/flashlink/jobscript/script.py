@@ -46,6 +46,9 @@ def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
         yield _call("runtime_options", *plan.runtime_options)
     if plan.image_cache:
         yield _call("image_cache", plan.image_cache)
+    if plan.fuses or any(step.fuses for step in (*plan.init_steps, *plan.steps)):
+        yield _call("fuse_limit", str(plan.fuse_seconds))
+    yield from (_call("volume_fuse", mount.name, mount.sub_path, mount.script) for mount in plan.fuses)
     if plan.path:
         yield _call("process_path", *plan.path)
     if plan.report:
@@ -132,6 +135,8 @@ def _properties(step: Step) -> Iterator[str]:
     for bind in step.binds:
         mode = "ro" if bind.read_only else "rw"
         yield _call("with_bind", str(bind.source), str(bind.target), mode, bind.kind, str(bind.root))
+    for fuse in step.fuses:
+        yield _call("with_fuse", fuse.name, str(fuse.target), fuse.sub_path, fuse.script)
     if step.argv is not None:
         yield _call("with_argv", *step.argv)
     elif step.args:

@@ -19,7 +19,7 @@ import structlog
 from flashlink.batch import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import FlashlinkError, RequestError, SiteError
 from flashlink.jobscript.journal import Event
-from flashlink.plugin import submission
+from flashlink.plugin import folders, submission
 from flashlink.plugin.backoff import Backoff
 from flashlink.plugin.journals import Journals
 from flashlink.plugin.patience import PatientBatch
@@ -329,7 +329,7 @@ class Reconciler:
 
     def _remove_folder(self, uid: str) -> bool:
         try:
-            submission.remove(self._pods.folder(uid))
+            folders.remove(self._pods.folder(uid))
         except OSError as error:
             log.warning("folder not removed yet", pod=uid, error=str(error))
             return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path, PurePosixPath
 
 from flashlink.batch import JobSpec
@@ -16,9 +15,6 @@ from flashlink.pods.parse import parse_create
 from flashlink.pods.pod import Pod
 from flashlink.site.config import Site
 from flashlink.site.runtime import can_mount
-
-#: Where a job keeps emptyDirs in memory, in a folder of its pod's uid (see runtime/volumes.sh).
-MEMORY = Path("/dev/shm")  # noqa: S108 (the job makes it, private, or refuses the pod)
 
 
 def decide(pod: Pod, site: Site, folder: Path, report: Report | None = None) -> JobPlan:
@@ -95,18 +91,3 @@ def write_grace(folder: Path, grace: int) -> None:
     draft = folder / "grace.new"
     draft.write_text(f"{grace}\n", "ascii")
     draft.replace(folder / "grace")
-
-
-def remove(folder: Path) -> None:
-    """Remove a pod's folder, and its emptyDirs in memory if a killed job left them; nothing there is fine.
-
-    Raises:
-        OSError: Something in it cannot be removed.
-    """
-    memory = MEMORY / f"flashlink-{folder.name}"
-    if memory.is_dir() and not memory.is_symlink() and memory.stat().st_uid == os.geteuid():
-        shutil.rmtree(memory)
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return

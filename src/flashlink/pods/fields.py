@@ -300,7 +300,7 @@ MOUNT: Mapping[str, Rule] = {
         "made as a folder if it is missing, but not where a hostPath has a type; never out of the volume"
     ),
     "subPathExpr": _honoured("with $(VAR) expanded"),
-    "readOnly": _honoured("the container cannot write"),
+    "readOnly": _honoured("the container cannot write; refused for what is mounted by FUSE inside of a container"),
     "recursiveReadOnly": _ignored("read-only mounts are as recursive as the worker's kernel makes them"),
     "mountPropagation": _refused("mounts made in a container stay in it; leave it out", "None", "HostToContainer"),
 }
@@ -308,7 +308,10 @@ MOUNT: Mapping[str, Rule] = {
 #: Annotations that mean something to a job; others are told by the downward API and mean nothing else.
 ANNOTATION: Mapping[str, Rule] = {
     "cvmfs.vk.io/<volume>": _honoured("the volume of that name is this CVMFS repository, read-only"),
-    "fuse.vk.io/<volume>": _refused("flashlink cannot mount FUSE volumes yet; use a host path or a claim"),
+    "fuse.vk.io/<volume>": _honoured(
+        "the volume of that name is what this script mounts at $MOUNT_POINT, on the worker or inside of the container, "
+        "as the site says; a site may refuse it"
+    ),
     "interlink.eu/disable-offload-containers": _honoured("these containers run in the cluster, not in the job"),
     "interlink.eu/disable-offload-init-containers": _honoured("these init containers run in the cluster"),
     "JobID": _honoured("the job id that the create was answered with: by it the job is found again"),

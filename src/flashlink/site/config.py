@@ -84,11 +84,17 @@ class Volumes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         host_paths: Folders under which hostPath volumes may point; none by default.
         claims: Persistent volume claim to the folder of the worker that stands for it.
         cvmfs: Folder under which CVMFS repositories are mounted on the workers; "" where there is none.
+        fuse: Where the scripts of the annotations ``fuse.vk.io/<volume>`` mount. "host": on the worker, as the job's
+            user and with the worker's programs, once a pod. "container": inside of each container, with its image's
+            programs and no more rights than it has. "": nowhere, such pods are refused.
+        fuse_seconds: How long a mount may take to appear.
     """
 
     host_paths: list[str] = []
     claims: dict[str, str] = {}
     cvmfs: str = ""
+    fuse: Literal["", "host", "container"] = ""
+    fuse_seconds: Annotated[int, msgspec.Meta(ge=1)] = 30
 
 
 class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

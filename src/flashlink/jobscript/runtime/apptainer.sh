@@ -7,7 +7,7 @@ start_apptainer() {
   local -a options=(--cleanenv --contain --no-eval --pid --workdir "$scratch")
   if [[ $image == *://* ]]; then
     image=$(fetched_image "$image")
-    [[ -e $image ]] || refuse "its image could not be fetched: $(fetch_failure "$image")"
+    [[ -e $image ]] || refuse "its image could not be fetched: $(last_lines "$image.said" 'Apptainer gave no reason')"
   fi
   [[ -e $image ]] || refuse "its image $image does not exist on this machine"
   case $gpu in
@@ -18,6 +18,7 @@ start_apptainer() {
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
     options+=(--mount "$(mount_option "${binds[position]}" "${binds[position + 1]}" "${binds[position + 2]}")")
   done
+  set_fuses
   set_root
   options+=(${pod_options[@]+"${pod_options[@]}"})
   set_workdir

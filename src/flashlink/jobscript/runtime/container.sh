@@ -17,7 +17,7 @@ with_bind() { binds+=("$1" "$2" "$3" "$4" "$5"); }
 # INDEX: call the generated function in a clean slate.
 declare_container() {
   name=${pod_names[$1]} image='' gpu='' workdir='' root=disk fake_root='' restart=Never
-  argv=() args=() env=() binds=() identity=() fetch_options=() restart_rules=()
+  argv=() args=() env=() binds=() identity=() fetch_options=() fuses=() restart_rules=()
   "${pod_functions[$1]}"
 }
 
@@ -85,6 +85,7 @@ end_instance() {
   kill -KILL -- "-$child" 2>/dev/null
   child=''
   close_log
+  judge_fuses
   cause=exited
   ((code <= 128)) || cause=signal
   if [[ -e $pod_folder/tmp/$name.failed ]]; then
@@ -202,11 +203,24 @@ refuse() {
 # LOG MESSAGE: leave beside a container's log why flashlink ended it, for the plugin; before the journal tells the end.
 give_reason() { printf '%s\n' "${2:0:1000}" >"${1%.log}.reason"; }
 
+# FILE OTHERWISE: the last lines of FILE as one, or OTHERWISE.
+last_lines() {
+  local line said=''
+  while IFS= read -r line || [[ $line ]]; do
+    said+="${said:+; }$line"
+  done < <(tail -n 3 -- "$1" 2>/dev/null)
+  printf '%s' "${said:-$2}"
+}
+
 # Every source of a mount is what it must be, and no link has led it out of what the pod was granted.
 check_sources() {
   local position source kind root
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
     source=${binds[position]} kind=${binds[position + 3]} root=${binds[position + 4]}
+    # The slash makes an automounter mount it.
+    if [[ $kind == cvmfs && ! -d $root/ ]]; then
+      refuse "CVMFS has no repository ${root##*/} on this machine: there is no folder $root"
+    fi
     check_inside "$source" "$root"
     case $kind in
       volume) [[ -e $source || ! -d $root ]] || mkdir -p -- "$source" ;;

@@ -39,15 +39,6 @@ fetch() {
   exec -- "$pod_executable" --silent pull --force ${fetch_options[@]+"${fetch_options[@]}"} "$1" "$image"
 }
 
-# FILE: the last lines of what Apptainer said when it could not fetch FILE, as one.
-fetch_failure() {
-  local line said=''
-  while read -r line; do
-    said+="${said:+; }$line"
-  done < <(tail -n 3 -- "$1.said" 2>/dev/null)
-  printf '%s' "${said:-Apptainer gave no reason}"
-}
-
 # IMAGE: where its file goes.
 fetched_image() {
   local sum

@@ -61,6 +61,7 @@ run_pod() {
   trap 'stop_pod evicted USR2' USR2
   exec 9<> <(:) # a pipe of our own, see `tick`
   prepare || abandon 'cannot prepare the folder of the pod'
+  mount_volumes
   run_inits && run_containers
   end_sidecars
   exit "$pod_exit"
@@ -194,6 +195,7 @@ finish() {
       await "$pid"
     fi
   done
+  unmount_volumes
   kill_group "${sizer:-}"
   kill_group "${watcher:-}"
   kill_tagged

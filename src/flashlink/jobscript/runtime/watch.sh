@@ -13,6 +13,7 @@ watch_job() {
     tick 1
   done
   kill_tagged
+  unmount_volumes
   remove_scratch
 }
 
