@@ -1,0 +1,159 @@
+"""What a job's ClassAd says, as `JobStatus`; pure.
+
+Job states and the codes of holds are those of HTCondor's manual ("Job ClassAd Attributes": JobStatus, HoldReasonCode).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+from flashlink.batch.system import JobState, JobStatus
+
+Ad = Mapping[str, Any]
+
+#: Attributes that `status` reads, for the projection of queries.
+ATTRIBUTES = (
+    "ClusterId", "ProcId", "JobStatus", "FlashlinkUid", "EnteredCurrentStatus", "HoldReason", "HoldReasonCode",
+    "RemoveReason", "ExitCode", "ExitBySignal", "ExitSignal", "NumJobStarts", "RemoteHost", "LastRemoteHost",
+    "JobCurrentStartDate", "JobStartDate", "CompletionDate", "VacateReason", "FlashlinkWalltime", "StageInFinish",
+    "StageOutFinish", "SUBMIT_Iwd",
+)  # fmt: skip
+
+#: Exit code of a job that was removed: 128 + SIGTERM, by which HTCondor ends it.
+REMOVED_CODE = 143
+
+#: Exit code of a job that HTCondor ended by force.
+KILLED_CODE = 137
+
+_LONGEST = 400
+
+
+class Status(IntEnum):
+    """``JobStatus``."""
+
+    IDLE = 1
+    RUNNING = 2
+    REMOVED = 3
+    COMPLETED = 4
+    HELD = 5
+    TRANSFERRING_OUTPUT = 6
+    SUSPENDED = 7
+
+
+#: Code of a hold whose job is only on its way: its input files are being sent to the schedd.
+SPOOLING = 16
+
+#: Codes of holds that end a job, since running it again would end the same way, and the exit code that this means.
+ENDING_HOLDS = {
+    33: KILLED_CODE,  # its output is larger than the site takes
+    34: KILLED_CODE,  # more memory or disk than it asked for
+    46: REMOVED_CODE,  # longer than allowed_job_duration
+    47: REMOVED_CODE,  # longer than allowed_execute_duration
+}
+
+_WALLTIME_HOLDS = (46, 47)
+
+
+def status(ad: Ad) -> JobStatus:
+    """State of a job.
+
+    Args:
+        ad: Its attributes, from the queue or the history; undefined ones are missing.
+    """
+    match ad.get("JobStatus"):
+        case Status.IDLE:
+            return JobStatus(JobState.QUEUED, reason=_eviction(ad))
+        case Status.RUNNING:
+            return _running(ad)
+        case Status.TRANSFERRING_OUTPUT:
+            return _running(ad, "its output is on the way")
+        case Status.SUSPENDED:
+            return _running(ad, "suspended by the site")
+        case Status.HELD:
+            return _held(ad)
+        case Status.REMOVED if "RemoteHost" in ad:  # HTCondor is still ending it
+            return _running(ad, _removal(ad))
+        case Status.REMOVED:
+            return _ended(ad, ENDING_HOLDS.get(ad.get("HoldReasonCode", 0), REMOVED_CODE), _removal(ad))
+        case Status.COMPLETED:
+            return _ended(ad, exit_code(ad), _death(ad))
+        case unknown:
+            return JobStatus(JobState.QUEUED, reason=f"in HTCondor's job status {unknown}")
+
+
+def _running(ad: Ad, reason: str = "") -> JobStatus:
+    return JobStatus(JobState.RUNNING, None, reason, _node(ad), _started(ad))
+
+
+def _ended(ad: Ad, code: int | None, reason: str) -> JobStatus:
+    ended = _time(ad, "CompletionDate", "EnteredCurrentStatus")
+    return JobStatus(JobState.ENDED, code, reason, _node(ad), _started(ad), ended)
+
+
+def exit_code(ad: Ad) -> int | None:
+    """Exit code of a job that ran to its end: 0 to 255, 128+signal; None if HTCondor does not say."""
+    if ad.get("ExitBySignal"):
+        return 128 + int(ad.get("ExitSignal", 9))
+    return int(ad["ExitCode"]) & 255 if "ExitCode" in ad else None
+
+
+def one_line(text: object) -> str:
+    """HTCondor's words as one printable line of bounded length."""
+    line = "".join(each if each.isprintable() else " " for each in " ".join(str(text).split()))
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
+
+
+def _held(ad: Ad) -> JobStatus:
+    code = ad.get("HoldReasonCode", 0)
+    if code == SPOOLING:
+        return JobStatus(JobState.QUEUED, reason="its files are being sent to the site")
+    if code in ENDING_HOLDS:
+        return _ended(ad, ENDING_HOLDS[code], _hold_reason(ad))
+    return JobStatus(JobState.HELD, None, _hold_reason(ad), _node(ad), _started(ad))
+
+
+def _hold_reason(ad: Ad) -> str:
+    if ad.get("HoldReasonCode") in _WALLTIME_HOLDS and ad.get("FlashlinkWalltime"):
+        return walltime_reason(ad["FlashlinkWalltime"])
+    return one_line(ad.get("HoldReason", "HTCondor gives no reason"))
+
+
+def walltime_reason(seconds: object) -> str:
+    """Why a job ended that was not done at its wall time."""
+    return f"ended at its wall time of {seconds} s"
+
+
+def _removal(ad: Ad) -> str:
+    """A job that was removed for having been held too long says why it was held."""
+    if "HoldReason" in ad and ad.get("HoldReasonCode") != SPOOLING:
+        reason = _hold_reason(ad)
+        return reason if ad.get("HoldReasonCode") in ENDING_HOLDS else f"held for too long: {reason}"
+    return f"removed: {one_line(ad['RemoveReason'])}" if "RemoveReason" in ad else "removed"
+
+
+def _death(ad: Ad) -> str:
+    return f"its script was killed by signal {ad.get('ExitSignal', 9)}" if ad.get("ExitBySignal") else ""
+
+
+def _eviction(ad: Ad) -> str:
+    if not ad.get("NumJobStarts"):
+        return ""
+    why = f": {one_line(ad['VacateReason'])}" if "VacateReason" in ad else ""
+    return f"it was evicted from its worker and waits to start again{why}"
+
+
+def _node(ad: Ad) -> str:
+    """Host of ``slot1_2@host``."""
+    host = str(ad.get("RemoteHost") or ad.get("LastRemoteHost") or "").rpartition("@")[2]
+    return re.sub(r"[^A-Za-z0-9.-]", "", host)
+
+
+def _started(ad: Ad) -> float | None:
+    return _time(ad, "JobCurrentStartDate", "JobStartDate")
+
+
+def _time(ad: Ad, *names: str) -> float | None:
+    return next((float(ad[name]) for name in names if ad.get(name)), None)

@@ -1,0 +1,264 @@
+"""HTCondor as a `flashlink.batch.BatchSystem`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flashlink.batch.htcondor import description, states, tokens
+from flashlink.batch.htcondor.client import Client, RefusedError
+from flashlink.batch.htcondor.machines import Machines
+from flashlink.batch.htcondor.options import Options, expressions, read
+from flashlink.batch.htcondor.output import Output
+from flashlink.batch.system import Capacity, JobSpec, JobState, JobStatus
+from flashlink.errors import SiteError
+
+#: Uids or ids beyond which a constraint names no single ones: the schedd compares each with every job.
+_FEW = 200
+
+_OURS = "FlashlinkUid isnt undefined"
+
+#: A spooled job whose input has not arrived in whole, and that has therefore never run.
+_UNFINISHED = f"JobStatus == 5 && HoldReasonCode == {states.SPOOLING}"
+
+_OVER = (states.Status.REMOVED, states.Status.COMPLETED)
+
+Ad = dict[str, Any]
+
+
+class HTCondorBatch:
+    """Implements `flashlink.batch.BatchSystem` on HTCondor.
+
+    Args:
+        state: Folder for tokens and the log of HTCondor's libraries; made if missing.
+        cpus: Cores of the site; 0 asks the pool.
+        memory: Bytes of the site; 0 asks the pool.
+        pods: Most jobs at once.
+        options: See `flashlink.batch.htcondor.options.Options`.
+
+    Raises:
+        SiteError: An option is not one, or the bindings are not installed.
+    """
+
+    name = "htcondor"
+
+    def __init__(self, state: Path, *, cpus: int, memory: int, pods: int, options: Mapping[str, object]) -> None:
+        chosen = read(options)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.chmod(0o700)
+        self._options = chosen
+        self._tokens = tokens.source(chosen, state)
+        setup = {"pool": chosen.pool, "schedd": chosen.schedd, "configuration": _configuration(chosen)}
+        self._client = Client(setup, self._tokens.environment(os.environ), state / "bindings.log")
+        self._check_expressions()
+        self._machines = Machines(self._client, Capacity(cpus, memory, chosen.gpus, pods))
+        self._output = Output(self._client)
+        self._schedd = ""
+        self._ended: dict[str, JobStatus] = {}
+        self._ids: dict[str, str] = {}  # by uid, of the jobs that this object has submitted
+
+    def submit(self, jobs: Sequence[JobSpec]) -> list[str | SiteError]:
+        """Submit jobs in bulk; see `BatchSystem.submit`."""
+        self._tokens.renew()
+        if self._tokens.trouble:
+            raise SiteError(self._tokens.trouble, transient=True)
+        new = {spec.uid: spec for spec in jobs}
+        outcomes: dict[str, str | SiteError] = {uid: self._ids[uid] for uid in new if uid in self._ids}
+        outcomes |= self._queued([uid for uid in new if uid not in outcomes])
+        shapes: dict[object, list[JobSpec]] = {}
+        for uid, spec in new.items():
+            if uid not in outcomes:
+                refusal = self._machines.refusal(spec)
+                if refusal is None:
+                    shapes.setdefault(description.shape(spec), []).append(spec)
+                else:
+                    outcomes[uid] = refusal
+        for specs in shapes.values():
+            outcomes |= self._submit(specs)
+        return [outcomes[spec.uid] for spec in jobs]
+
+    def query(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        """State of jobs by one query of the queue, and one of the history for those that have left it."""
+        found = {job_id: self._ended[job_id] for job_id in job_ids if job_id in self._ended}
+        asked = {number: job_id for job_id in job_ids if job_id not in found and (number := self._number(job_id))}
+        if asked:
+            ads = self._ads(_among(asked))
+            self._output.fetch([ad for number, ad in ads.items() if number in asked] if self._options.spool else [])
+            for some in _chunks([number for number in asked if number not in ads]):
+                ads |= self._past(_numbers(some), len(some))
+            found |= {job_id: self._status(job_id, ads[number]) for number, job_id in asked.items() if number in ads}
+        lost = JobStatus(JobState.LOST, reason="HTCondor knows this job neither in its queue nor in its history")
+        return {job_id: found.get(job_id, lost) for job_id in job_ids}
+
+    def find(self, uids: Sequence[str]) -> dict[str, str]:
+        """Job ids by uid, from the queue and the history; see `BatchSystem.find`."""
+        if not uids:
+            return {}
+        if self._options.spool:
+            self._remove_unfinished(uids)
+        found = self._queued(uids)
+        missing = [uid for uid in uids if uid not in found]
+        if missing:
+            past = self._past(_uids(missing))
+            wanted = set(missing)
+            found |= {ad["FlashlinkUid"]: self._id(ad) for ad in past.values() if ad.get("FlashlinkUid") in wanted}
+        return found
+
+    def cancel(self, job_ids: Sequence[str], grace: int | None = None) -> None:
+        """End jobs; their grace is what they were submitted with, but none at all if `grace` is 0.
+
+        An HTCondor-CE keeps to the grace of the submission in any case.
+        """
+        numbers = [number for job_id in job_ids if (number := self._number(job_id))]
+        if not numbers:
+            return
+        if grace == 0 and not self._options.spool:
+            self._call("act", action="VacateFast", jobs=numbers, reason="its pod was deleted by force")
+        self._call("act", action="Remove", jobs=numbers, reason="its pod was deleted")
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        """Let ended jobs leave the queue, and with them what was spooled."""
+        numbers = [number for job_id in job_ids if (number := self._number(job_id))]
+        for some in _chunks(numbers):
+            ended = [number for number, ad in self._ads(_numbers(some)).items() if ad["JobStatus"] in _OVER]
+            if ended:
+                self._call("edit", jobs=ended, attribute="LeaveJobInQueue", value="False")
+                self._call("act", action="Remove", jobs=ended, reason="its pod was deleted")
+        gone = {job_id for job_id in job_ids if self._ended.pop(job_id, None) is not None}
+        self._ids = {uid: job_id for uid, job_id in self._ids.items() if job_id not in gone}
+        self._output.forget(numbers)
+
+    def capacity(self) -> Capacity:
+        """Totals of the pool, or those of the site's file; see `BatchSystem.capacity`."""
+        self._tokens.renew()
+        self._name_of_schedd(ask=True)
+        return self._machines.capacity()
+
+    def close(self) -> None:
+        """End the process of the bindings."""
+        self._client.close()
+
+    def _submit(self, specs: Sequence[JobSpec]) -> dict[str, str | SiteError]:
+        """Submit jobs of one shape: all at once, or one by one if HTCondor takes some but not all."""
+        try:
+            ids = self._call(
+                "submit",
+                description=description.describe(specs[0], self._options),
+                rows=[description.row(spec) for spec in specs],
+                spool=self._options.spool,
+            )
+        except RefusedError as error:
+            if len(specs) == 1:
+                return {specs[0].uid: error}
+            return {uid: outcome for spec in specs for uid, outcome in self._submit([spec]).items()}
+        except SiteError as error:
+            if error.transient:
+                raise
+            return dict.fromkeys((spec.uid for spec in specs), error)
+        schedd = self._name_of_schedd()
+        taken = {spec.uid: f"{self.name}:{schedd}:{number}" for spec, number in zip(specs, ids, strict=True)}
+        self._ids |= taken
+        return dict(taken)
+
+    def _remove_unfinished(self, uids: Sequence[str]) -> None:
+        """What was cut off while it was being sent will never run: it makes room for another try."""
+        for some in _chunks([uid for uid in uids if uid not in self._ids]):
+            constraint = f"{_UNFINISHED} && {_uids(some)}"
+            self._call("act", action="Remove", jobs=constraint, reason="its files were not sent in whole")
+
+    def _queued(self, uids: Sequence[str]) -> dict[str, str]:
+        """Job ids of those uids that the queue has; of two jobs of one uid the one that is not over."""
+        if not uids:
+            return {}
+        wanted = set(uids)
+        ads = [ad for ad in self._ads(_uids(uids)).values() if ad["FlashlinkUid"] in wanted and self._whole(ad)]
+        ads.sort(key=lambda ad: ad["JobStatus"] not in _OVER)
+        return {ad["FlashlinkUid"]: self._id(ad) for ad in ads}
+
+    def _whole(self, ad: Ad) -> bool:
+        return not self._options.spool or "StageInFinish" in ad or ad["FlashlinkUid"] in self._ids
+
+    def _status(self, job_id: str, ad: Ad) -> JobStatus:
+        status = self._output.told(ad, states.status(ad)) if self._options.spool else states.status(ad)
+        if status.state is JobState.ENDED:
+            self._ended[job_id] = status
+        return status
+
+    def _ads(self, constraint: str) -> dict[str, Ad]:
+        """Jobs in the queue by ``cluster.proc``."""
+        ads = self._call("query", constraint=f"{_OURS} && ({constraint})", projection=states.ATTRIBUTES)
+        return {_number_of(ad): ad for ad in ads}
+
+    def _past(self, constraint: str, most: int = -1) -> dict[str, Ad]:
+        """Jobs that have left the queue, by ``cluster.proc``."""
+        ads = self._call("history", constraint=f"{_OURS} && ({constraint})", projection=states.ATTRIBUTES, match=most)
+        return {_number_of(ad): ad for ad in ads if self._whole(ad)}
+
+    def _call(self, name: str, **arguments: Any) -> Any:
+        self._tokens.renew()
+        try:
+            return self._client.call(name, **arguments)
+        except SiteError as error:
+            if error.transient and self._tokens.trouble:
+                raise SiteError(f"{self._tokens.trouble} ({error})", transient=True) from error
+            raise
+
+    def _name_of_schedd(self, *, ask: bool = False) -> str:
+        if ask or not self._schedd:
+            self._schedd = self._call("locate")
+        return self._schedd
+
+    def _id(self, ad: Ad) -> str:
+        return f"{self.name}:{self._name_of_schedd()}:{_number_of(ad)}"
+
+    def _number(self, job_id: str) -> str:
+        """``cluster.proc`` of a job of this schedd; "" for any other text."""
+        head, _, number = job_id.rpartition(":")
+        cluster, _, process = number.partition(".")
+        plain = all(part.isascii() and part.isdecimal() and len(part) < 10 for part in (cluster, process))
+        return number if plain and head == f"{self.name}:{self._name_of_schedd()}" else ""
+
+    def _check_expressions(self) -> None:
+        wrong = self._client.call("check", expressions=expressions(self._options))
+        for key, why in wrong.items():
+            self.close()
+            raise SiteError(f"batch.options.{key}: not a ClassAd expression: {states.one_line(why)}")
+
+
+def _configuration(chosen: Options) -> dict[str, str]:
+    """HTCondor's configuration for the client that the site's options mean."""
+    macros = {}
+    if chosen.authentication:
+        macros["SEC_CLIENT_AUTHENTICATION_METHODS"] = ",".join(chosen.authentication)
+    if chosen.ca_file:
+        macros["AUTH_SSL_CLIENT_CAFILE"] = chosen.ca_file
+    if chosen.token_directory:
+        macros["SEC_TOKEN_DIRECTORY"] = chosen.token_directory
+    return macros | chosen.configuration
+
+
+def _number_of(ad: Ad) -> str:
+    return f"{ad['ClusterId']}.{ad['ProcId']}"
+
+
+def _among(numbers: Iterable[str]) -> str:
+    """Jobs between the first and the last of `numbers`: short, however many they are."""
+    clusters = [int(number.partition(".")[0]) for number in numbers]
+    return f"ClusterId >= {min(clusters)} && ClusterId <= {max(clusters)}"
+
+
+def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + _FEW] for start in range(0, len(names), _FEW))
+
+
+def _numbers(numbers: Sequence[str]) -> str:
+    pairs = (number.split(".") for number in numbers)
+    return " || ".join(f"ClusterId == {cluster} && ProcId == {process}" for cluster, process in pairs)
+
+
+def _uids(uids: Sequence[str]) -> str:
+    if len(uids) > _FEW:
+        return _OURS
+    return f"member(FlashlinkUid, {{{', '.join(map(description.quoted, uids))}}})"

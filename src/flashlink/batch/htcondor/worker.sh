@@ -1,0 +1,44 @@
+#!/bin/bash
+# What HTCondor runs where worker and plugin share no file system: it makes the pod's folder in the job's scratch directory,
+# runs the job script there, and ends it at its wall time. HTCondor's own limit would lose what the job has written.
+#
+#   worker.sh SCRIPT WALLTIME GRACE      WALLTIME 0: none
+#
+# What comes back: pod/journal, pod/logs and pod/end, which holds "exited" or "walltime".
+set -u
+set -m # the script's process group is its own
+
+script=$1 walltime=$2 grace=$3
+umask 077
+mkdir pod pod/logs && : >pod/journal && echo exited >pod/end || exit 128
+export FLASHLINK_FOLDER=$PWD/pod
+
+exec 9<> <(:) # a pipe of our own, on which nothing ever comes: a pause without a process
+bash "./$script" 9<&- &
+job=$!
+trap 'interrupted=1; kill -TERM "$job" 2>/dev/null' TERM INT HUP
+
+end_at_walltime() {
+  sleep "$walltime"
+  echo walltime >pod/end
+  kill -TERM "$job" 2>/dev/null
+  sleep "$grace"
+  kill -KILL -- "-$job" 2>/dev/null
+}
+
+if ((walltime)); then
+  end_at_walltime 9<&- &
+  timer=$!
+  disown "$timer"
+fi
+# Not by `wait` alone: bash loses the end of a child when a trap interrupts `wait` at that very moment.
+while kill -0 "$job" 2>/dev/null; do read -r -t 0.2 -u 9; done
+interrupted=1
+while [ "$interrupted" ]; do
+  interrupted=''
+  wait "$job"
+  code=$?
+done
+if ((walltime)); then kill -KILL -- "-$timer" 2>/dev/null; fi
+if [ "$(cat pod/end)" = walltime ] && ((code == 0)); then code=143; fi
+exit "$code"

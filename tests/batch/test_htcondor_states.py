@@ -1,0 +1,76 @@
+"""What a job's ClassAd says: HTCondor's job states and hold codes, one row each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flashlink.batch import JobState
+from flashlink.batch.htcondor.states import ENDING_HOLDS, status
+
+RAN = {"JobCurrentStartDate": 100, "EnteredCurrentStatus": 200, "LastRemoteHost": "slot1_2@node-7.site.example"}
+HELD = {"JobStatus": 5, "EnteredCurrentStatus": 200, "HoldReason": "because"}
+
+TABLE: list[tuple[dict[str, Any], JobState, int | None, str]] = [
+    ({"JobStatus": 1}, JobState.QUEUED, None, ""),
+    ({"JobStatus": 1, "NumJobStarts": 1}, JobState.QUEUED, None, "it was evicted from its worker and waits"),
+    ({"JobStatus": 1, "NumJobStarts": 2, "VacateReason": "draining"}, JobState.QUEUED, None, "draining"),
+    ({"JobStatus": 2}, JobState.RUNNING, None, ""),
+    ({"JobStatus": 2, "ExitCode": 3}, JobState.RUNNING, None, ""),  # it is known some seconds before the end
+    ({"JobStatus": 6}, JobState.RUNNING, None, "its output is on the way"),
+    ({"JobStatus": 7}, JobState.RUNNING, None, "suspended by the site"),
+    ({"JobStatus": 3, "RemoteHost": "slot1@node"}, JobState.RUNNING, None, "removed"),
+    ({"JobStatus": 3, "RemoveReason": "via condor_rm (by user op)"}, JobState.ENDED, 143, "via condor_rm (by user op)"),
+    ({**HELD, "JobStatus": 3, "HoldReasonCode": 13}, JobState.ENDED, 143, "held for too long: because"),
+    ({**HELD, "JobStatus": 3, "HoldReasonCode": 34}, JobState.ENDED, 137, "because"),
+    ({"JobStatus": 4, "ExitCode": 0}, JobState.ENDED, 0, ""),
+    ({"JobStatus": 4, "ExitCode": 255, "ExitBySignal": False}, JobState.ENDED, 255, ""),
+    ({"JobStatus": 4, "ExitBySignal": True, "ExitSignal": 9}, JobState.ENDED, 137, "killed by signal 9"),
+    ({"JobStatus": 4}, JobState.ENDED, None, ""),
+    ({**HELD, "HoldReasonCode": 16}, JobState.QUEUED, None, "its files are being sent"),
+    ({**HELD, "HoldReasonCode": 1}, JobState.HELD, None, "because"),
+    ({**HELD, "HoldReasonCode": 3}, JobState.HELD, None, "because"),
+    ({**HELD, "HoldReasonCode": 6}, JobState.HELD, None, "because"),
+    ({**HELD, "HoldReasonCode": 12}, JobState.HELD, None, "because"),
+    ({**HELD, "HoldReasonCode": 13}, JobState.HELD, None, "because"),
+    ({**HELD, "HoldReasonCode": 26}, JobState.HELD, None, "because"),
+    ({**HELD, "HoldReasonCode": 33}, JobState.ENDED, 137, "because"),
+    ({**HELD, "HoldReasonCode": 34}, JobState.ENDED, 137, "because"),
+    ({**HELD, "HoldReasonCode": 46}, JobState.ENDED, 143, "because"),
+    ({**HELD, "HoldReasonCode": 47, "FlashlinkWalltime": 60}, JobState.ENDED, 143, "ended at its wall time of 60 s"),
+    ({"JobStatus": 5}, JobState.HELD, None, "HTCondor gives no reason"),
+    ({"JobStatus": 99}, JobState.QUEUED, None, "status 99"),
+    ({}, JobState.QUEUED, None, "status None"),
+]
+
+
+@pytest.mark.parametrize(("ad", "state", "code", "words"), TABLE)
+def test_every_state(ad: dict[str, Any], state: JobState, code: int | None, words: str) -> None:
+    told = status(ad)
+    assert (told.state, told.exit_code) == (state, code)
+    assert words in told.reason
+    assert bool(told.reason) == bool(words)
+
+
+def test_an_ended_job_has_never_an_exit_code_of_success_unless_it_was_one() -> None:
+    codes = [code for ad, state, code, _ in TABLE if state is JobState.ENDED and ad.get("ExitCode") != 0]
+    assert 0 not in codes
+    assert all(ENDING_HOLDS.values())
+
+
+def test_times_and_node() -> None:
+    told = status({**RAN, "JobStatus": 4, "ExitCode": 0, "CompletionDate": 190})
+    assert (told.started, told.ended, told.node) == (100.0, 190.0, "node-7.site.example")
+
+
+def test_a_job_that_was_removed_in_the_queue_has_no_start() -> None:
+    told = status({"JobStatus": 3, "EnteredCurrentStatus": 200, "CompletionDate": 0})
+    assert (told.started, told.ended, told.node) == (None, 200.0, "")
+
+
+def test_words_of_others_become_one_printable_line() -> None:
+    told = status({**HELD, "HoldReasonCode": 13, "HoldReason": "first\nsecond\x1b[31m\t" + "x" * 1000})
+    assert told.reason.startswith("first second [31m x")
+    assert told.reason.isprintable()
+    assert len(told.reason) == 400
