@@ -326,3 +326,18 @@ def test_bash_reads_the_script_without_a_word(start: Start) -> None:
     checked = subprocess.run(["bash", "-n", str(job.folder / "job.sh")], capture_output=True, check=True)
     assert checked.stderr == b""
     job.wait()
+
+
+def test_a_batch_system_can_give_the_pod_another_folder(start: Start, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    look = 'echo "[${FLASHLINK_FOLDER-}]"; touch ../../volumes/x/here; ls ../../volumes/x'
+    job = start(
+        shell("main", look),
+        volumes={"x": EmptyDir("x")},
+        environment={**os.environ, "FLASHLINK_FOLDER": str(elsewhere)},
+    )
+    assert job.wait() == 0, job.complaints
+    assert (elsewhere / "logs" / "main.0.log").read_text() == "[]\nhere\n"
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["journal", "logs"]
+    assert not (job.folder / "journal").exists()

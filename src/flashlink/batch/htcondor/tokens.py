@@ -160,10 +160,11 @@ class ProviderTokens:
     def _take_up(self) -> None:
         """Go on with the token of an earlier plugin."""
         try:
-            self._expires = expiry(self._file.read_text("ascii")) or 0.0
-        except (OSError, UnicodeDecodeError):
-            self._expires = 0.0
-        self._next = self._expires - 2 * SLACK  # when it was given is not known: asked for anew at the very end
+            token = self._file.read_text("ascii", "replace")
+        except OSError:
+            token = ""
+        self._expires = expiry(token) or 0.0
+        self._next = _renewal(_claim(token, "iat") or 0.0, self._expires)
 
     def _ask(self) -> dict[str, Any]:
         if not self._endpoint:
@@ -194,7 +195,7 @@ class ProviderTokens:
         if renewed := answer.get("refresh_token"):
             _write(self._refresh_file, str(renewed))
         _write(self._file, token)
-        self._next = now + (self._expires - now) * 2 / 3
+        self._next = _renewal(now, self._expires)
         self._failures, self._error = 0, ""
 
     def _refresh_token(self) -> str:
@@ -219,10 +220,19 @@ def discovered(environ: Mapping[str, str]) -> Path | None:
 
 def expiry(token: str) -> float | None:
     """Seconds since the epoch at which a JSON web token expires; None if it does not say, or is none."""
+    return _claim(token, "exp")
+
+
+def _renewal(issued: float, expires: float) -> float:
+    """When two thirds of a token's life are over; at once if it is not known when it was given."""
+    return issued + (expires - issued) * 2 / 3 if issued else 0.0
+
+
+def _claim(token: str, name: str) -> float | None:
     try:
         body = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        return float(claims["exp"])
+        return float(claims[name])
     except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
         return None
 

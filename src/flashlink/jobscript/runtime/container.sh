@@ -12,7 +12,13 @@ with_args() { args=("$@"); }
 # NAME VALUE
 with_env() { env+=("$1" "$2"); }
 # SOURCE TARGET MODE KIND ROOT: MODE is ro or rw; KIND is volume or what a hostPath must be; SOURCE is in ROOT.
-with_bind() { binds+=("$1" "$2" "$3" "$4" "$5"); }
+with_bind() {
+  local placed source
+  place "$1"
+  source=$placed
+  place "$5"
+  binds+=("$source" "$2" "$3" "$4" "$placed")
+}
 
 # INDEX: call the generated function in a clean slate.
 declare_container() {

@@ -20,9 +20,18 @@ ended_at=''    # when that was, by $SECONDS
 interrupted='' # a trap has run while we waited
 
 # UID FOLDER RUNTIME EXECUTABLE GRACE DEADLINE
+#
+# A batch system whose workers do not see FOLDER says in FLASHLINK_FOLDER which folder the pod has in its place.
 pod() {
-  pod_uid=$1 pod_folder=$2 pod_runtime=$3 pod_executable=$4 pod_grace=$5 pod_deadline=$6
+  pod_uid=$1 pod_planned=$2 pod_folder=${FLASHLINK_FOLDER:-$2} pod_runtime=$3 pod_executable=$4 pod_grace=$5 pod_deadline=$6
   pod_memory=/dev/shm/flashlink-$pod_uid
+  unset FLASHLINK_FOLDER # it is this pod's alone
+}
+
+# PATH: what stands for it on this worker, in $placed.
+place() {
+  placed=$1
+  [[ $1 != "$pod_planned"/* ]] || placed=$pod_folder${1#"$pod_planned"}
 }
 
 runtime_options() { pod_options=("$@"); }

@@ -1,0 +1,86 @@
+"""What HTCondor runs on a worker that shares no file system with the plugin, in real bash."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flashlink.batch.htcondor.description import WORKER
+
+STUBBORN = "trap '' TERM; touch up; while :; do sleep 0.1; done"
+
+
+class Worker:
+    """A scratch directory as HTCondor's starter makes it, and the worker script in it."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+
+    def start(self, script: str, walltime: int = 0, grace: int = 5) -> subprocess.Popen[bytes]:
+        (self.scratch / "job.sh").write_text(script)
+        command = ["bash", str(WORKER), "job.sh", str(walltime), str(grace)]
+        self.process = subprocess.Popen(command, cwd=self.scratch, stderr=subprocess.DEVNULL, start_new_session=True)
+        return self.process
+
+    def wait_for(self, name: str) -> None:
+        limit = time.monotonic() + 20
+        while not (self.scratch / name).exists():
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+
+    def end(self) -> str:
+        return (self.scratch / "pod" / "end").read_text().strip()
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    worker = Worker(tmp_path)
+    yield worker
+    worker.process.kill()
+    subprocess.run(["pkill", "-KILL", "-s", str(worker.process.pid)], check=False)
+
+
+def test_the_script_gets_a_private_folder_of_its_own_and_its_exit_code_is_the_jobs(worker: Worker) -> None:
+    code = worker.start('echo "$FLASHLINK_FOLDER" >"$FLASHLINK_FOLDER/journal"; exit 7').wait(20)
+    assert code == 7
+    pod = worker.scratch / "pod"
+    assert (pod / "journal").read_text().strip() == str(pod)
+    assert pod.stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in pod.iterdir()) == ["end", "journal", "logs"]
+    assert worker.end() == "exited"
+
+
+@pytest.mark.parametrize("code", [0, 1, 255])
+def test_a_script_that_ends_at_once_is_not_missed(worker: Worker, code: int) -> None:
+    assert worker.start(f"exit {code}").wait(20) == code
+
+
+def test_the_wall_time_ends_it_gently_and_is_no_success(worker: Worker) -> None:
+    assert worker.start("trap 'touch bye; exit 0' TERM; while :; do sleep 0.1; done", walltime=1).wait(20) == 143
+    assert (worker.scratch / "bye").exists()
+    assert worker.end() == "walltime"
+
+
+@pytest.mark.slow
+def test_a_stubborn_script_is_killed_after_its_grace(worker: Worker) -> None:
+    assert worker.start(STUBBORN, walltime=1, grace=1).wait(20) == 137
+    assert worker.end() == "walltime"
+
+
+def test_sigterm_is_passed_on_and_waited_for(worker: Worker) -> None:
+    worker.start("trap 'sleep 0.5; exit 9' TERM; touch up; while :; do sleep 0.1; done", walltime=600)
+    worker.wait_for("up")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(20) == 9
+    assert worker.end() == "exited"
+
+
+def test_the_clock_of_the_wall_time_ends_with_the_job(worker: Worker) -> None:
+    worker.start("true", walltime=4321).wait(20)
+    left = subprocess.run(["pgrep", "-f", "^sleep 4321$"], capture_output=True, text=True, check=False)
+    assert left.stdout == ""
