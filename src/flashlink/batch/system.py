@@ -24,8 +24,8 @@ class JobSpec:
         uid: Unique name of the job, the pod's uid: a system must find a job again by it (`BatchSystem.find`).
         name: Short readable name for queue listings.
         script: Path of the executable bash script.
-        folder: The job's private folder (0700), where worker and plugin share a file system. Elsewhere a system says in
-            the variable ``FLASHLINK_FOLDER`` which folder the job has instead, and brings its journal and logs back here.
+        folder: The job's private folder (0700), where worker and plugin share a file system. Elsewhere a system says
+            by ``FLASHLINK_FOLDER`` which folder the job has instead, and brings its journal and logs back here.
         cpus: Cores, at least a fraction above 0.
         memory: Bytes; 0 leaves it to the system's default.
         disk: Bytes of scratch; 0 leaves it to the system's default.
