@@ -12,7 +12,7 @@ from flashlink.batch.htcondor.description import describe, quoted, row, shape
 from flashlink.batch.htcondor.options import Options, read
 from flashlink.errors import SiteError
 
-FOLDER = Path("/srv/work/uid-1")
+FOLDER = Path("/srv/pods/uid-1")
 
 
 def spec(**fields: Any) -> JobSpec:
