@@ -14,6 +14,7 @@ from flashlink.errors import FlashlinkError
 COMMANDS = {
     "run": "Run the main job: a flash simulation, offloaded, ending with a report.",
     "plugin": "Serve interLink's plugin routes for a site.",
+    "check": "Look at a site before its first pod.",
     "submit": "Send a pod to an interLink plugin.",
     "status": "Show pods that were submitted from here.",
     "logs": "Print what a container wrote.",

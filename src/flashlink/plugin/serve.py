@@ -68,7 +68,7 @@ def serve(site: Site, ready: Callable[[str], None]) -> None:
     _raise_open_files()
     state = state_folder(site)
     with Books(state) as books, Door(listen.parse(site.listen)) as door:
-        system = _batch_system(site, state / "batch")
+        system = batch_system(site, state / "batch")
         pods = Pods(books, site, _private(work_folder(site)), system.name)
         metrics = Metrics(pods.records, site.name)
         patient = PatientBatch(system, metrics.batch_call)
@@ -104,7 +104,8 @@ def _raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wished, hard))
 
 
-def _batch_system(site: Site, state: Path) -> BatchSystem:
+def batch_system(site: Site, state: Path) -> BatchSystem:
+    """The batch system of a site, which keeps its own records in the folder `state`."""
     chosen = site.batch
     memory = size(chosen.memory, "batch.memory") if chosen.memory else 0
     system: BatchSystem = batch.load(chosen.system)(
