@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from flashlink.jobscript.probe import findings, render
-from flashlink.site.config import Containers, Site
+from flashlink.site.config import Containers, Site, Volumes
 
 pytestmark = pytest.mark.lab
 
@@ -25,10 +25,10 @@ def probed(lab, folder, site):
 
 
 def test_a_worker_that_runs_containers(lab, tmp_path):
-    site = Site(containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"))
+    site = Site(containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"), volumes=Volumes(fuse="host"))
     found = probed(lab, tmp_path / "work it's", site)
     assert {finding.status for finding in found.values()} == {"ok"}, found
-    assert {"apptainer", "writable root", "SIF images"} <= set(found)
+    assert {"apptainer", "writable root", "SIF images", "FUSE"} <= set(found)
 
 
 def test_options_that_no_container_takes(lab, tmp_path):

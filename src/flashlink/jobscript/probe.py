@@ -60,6 +60,8 @@ def _calls(site: Site, folder: PurePosixPath, report: Report | None) -> Iterator
         yield "probe_place", "images.folders", path, "ro"
     if volumes.cvmfs:
         yield "probe_cvmfs", volumes.cvmfs
+    if volumes.fuse:
+        yield ("probe_fuse",)
     if report:
         yield "probe_reports", report.url, report.authority
 

@@ -61,7 +61,7 @@ probe_containers() {
     [[ $said == *inside ]]; then
     finding ok "$runtime" "$version runs a container"
   else
-    finding problem "$runtime" "$version cannot run a container: ${said: -300}"
+    finding problem "$runtime" "$version cannot run a container: ${said:0:300}"
   fi
 }
 
