@@ -25,7 +25,9 @@ def probed(lab, folder, site):
 
 
 def test_a_worker_that_runs_containers(lab, tmp_path):
-    site = Site(containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"), volumes=Volumes(fuse="host"))
+    site = Site(
+        containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"), volumes=Volumes(fuse="host")
+    )
     found = probed(lab, tmp_path / "work it's", site)
     assert {finding.status for finding in found.values()} == {"ok"}, found
     assert {"apptainer", "writable root", "SIF images", "FUSE"} <= set(found)
