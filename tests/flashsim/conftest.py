@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from flashlink.flashsim.files import Columns
+from flashlink.flashsim.likelihoods import combined
 from flashlink.flashsim.parameterize import parameterize
-from flashlink.flashsim.samples import LONG, UPSTREAM
+from flashlink.flashsim.samples import LONG, UPSTREAM, VERTEX_COVARIANCE
 from flashlink.flashsim.states import moved, moved_covariance, state_columns, to_beam, true_states
 from flashlink.flashsim.tables import Tables
 
@@ -87,10 +88,23 @@ def toy_reference(particles: Columns, seed: int = 2) -> Columns:
     species = np.abs(particles["pdg"])
     is_muon = random.uniform(size=count) < np.where(species == 13, 0.9, 0.02)
     dll_k = np.where(species == 321, 12, np.where(species == 2212, 6, -6)) + random.normal(0, 5, count)
+    likelihoods = {
+        "rich_dll_e": random.normal(-2, 3, count),
+        "rich_dll_mu": random.normal(-1, 1, count),
+        "rich_dll_k": dll_k,
+        "rich_dll_p": 0.7 * dll_k + random.normal(0, 3, count),
+        "calo_dll_e": random.normal(-2, 1, count),
+        "calo_dll_mu": random.normal(0, 0.5, count),
+        "muon_dll_mu": np.where(is_muon, 5, -7) + random.normal(0, 3, count),
+    }
     events, first = np.unique(particles["event"], return_index=True)
     of_event = np.searchsorted(events, particles["event"])
     smear = random.normal(size=(len(events), 3)) * [0.01, 0.01, 0.06]
-    smear /= np.sqrt(particles["multiplicity"][first] / 30)[:, None]
+    scale = np.sqrt(particles["multiplicity"][first] / 30)
+    smear /= scale[:, None]
+    vertex = {name: np.zeros(count) for name in VERTEX_COVARIANCE}
+    for axis, sigma in zip("xyz", (0.01, 0.01, 0.06), strict=True):
+        vertex[f"pv_cov_{axis}_{axis}"] = np.square(sigma / scale)[of_event]
     return {
         "event": particles["event"],
         "track": np.arange(count) - first[of_event],
@@ -104,16 +118,18 @@ def toy_reference(particles: Columns, seed: int = 2) -> Columns:
         "chi2": (normal**2).sum(axis=1),
         "ndf": np.full(count, 5),
         "ghost_probability": random.uniform(0, 0.2, count),
+        "vertex_hits": random.integers(4, 10, count),
+        "upstream_hits": random.integers(2, 5, count),
+        "station_hits": np.where(category == LONG, 12, 0),
         "is_muon": is_muon,
-        "dll_e": random.normal(-3, 3, count),
-        "dll_mu": np.where(is_muon, 4, -8) + random.normal(0, 3, count),
-        "dll_k": dll_k,
-        "dll_p": 0.7 * dll_k + random.normal(0, 3, count),
+        **likelihoods,
+        **combined(likelihoods),
         "tracks": np.bincount(of_event)[of_event],
         **{
             name: (particles[name][first] + smear[:, index])[of_event]
             for index, name in enumerate(("pv_x", "pv_y", "pv_z"))
         },
+        **vertex,
     }
 
 

@@ -5,8 +5,19 @@ import pytest
 
 from flashlink.errors import RequestError
 from flashlink.flashsim.gun import fire
+from flashlink.flashsim.likelihoods import PROBABILITIES
 from flashlink.flashsim.reference import reconstruct
-from flashlink.flashsim.samples import COVARIANCE, DOWNSTREAM, LONG, RECONSTRUCTED, TRACK_PARAMETERS, UPSTREAM
+from flashlink.flashsim.samples import (
+    COVARIANCE,
+    DOWNSTREAM,
+    HITS,
+    LONG,
+    RECONSTRUCTED,
+    TRACK_PARAMETERS,
+    UPSTREAM,
+    VERTEX_COVARIANCE,
+)
+from flashlink.flashsim.states import vertex_covariances
 
 #: What LHCb's public networks of 2016 answer for pions from the primary vertex, 2.2 < eta < 4.5: momentum in GeV; long
 #: and upstream efficiency; sigma68 of x in um and of dp/p in percent.
@@ -110,6 +121,43 @@ def test_chi2_has_its_degrees_of_freedom(muons):
     real = tracks["particle"] >= 0
     assert (tracks["chi2"] / tracks["ndf"])[real].mean() == pytest.approx(1, abs=0.03)
     assert (tracks["chi2"] / tracks["ndf"])[~real].mean() > 1.1
+
+
+def test_hits_are_counted_by_category_and_make_the_degrees_of_freedom(pions):
+    _, tracks = pions
+    vertex, upstream, stations = (tracks[name].astype(int) for name in HITS)
+    np.testing.assert_array_equal(tracks["ndf"], 2 * vertex + upstream + stations - 5)
+    assert (vertex[tracks["category"] != DOWNSTREAM] >= 3).all()
+    assert (vertex[tracks["category"] == DOWNSTREAM] == 0).all()
+    assert (stations[tracks["category"] == UPSTREAM] == 0).all()
+    assert (stations[tracks["category"] == LONG] >= 9).all()
+
+
+def test_quoted_errors_differ_from_track_to_track():
+    particles = fire(1500, 211, (1e4, 1e4), (3, 3), seed=3)
+    tracks, _ = reconstruct(particles, seed=3)
+    long = (tracks["category"] == LONG) & (tracks["particle"] >= 0) & (tracks["vertex_hits"] > 6)
+    quoted = np.sqrt(tracks["cov_qop_qop"][long]) / np.abs(tracks["qop"][long])
+    assert 0.03 < width(quoted) / np.median(quoted) < 0.2, "clusters and material are not the same for all"
+
+
+def test_pulls_of_the_primary_vertex():
+    particles = fire(400 * 40, 211, (3e3, 5e4), (2.2, 4.5), seed=5, per_event=40)
+    tracks, _ = reconstruct(particles, seed=5)
+    _, first = np.unique(tracks["event"], return_index=True)
+    covariance = vertex_covariances({name: tracks[name][first] for name in VERTEX_COVARIANCE})
+    np.linalg.cholesky(covariance)
+    for index, axis in enumerate("xyz"):
+        pull = tracks[f"pv_{axis}"][first] - particles[f"pv_{axis}"][tracks["event"][first] * 40]
+        assert width(pull / np.sqrt(covariance[:, index, index])) == pytest.approx(1, abs=0.15), axis
+
+
+def test_likelihoods_add_up_and_probabilities_too(pions):
+    _, tracks = pions
+    np.testing.assert_allclose(tracks["dll_e"], tracks["rich_dll_e"] + tracks["calo_dll_e"])
+    np.testing.assert_allclose(tracks["dll_k"], tracks["rich_dll_k"])
+    np.testing.assert_allclose(sum(tracks[name] for name in PROBABILITIES), 1)
+    assert np.median(tracks["prob_pi"][tracks["particle"] >= 0]) > 0.9
 
 
 def test_ghost_probability_tells_ghosts(pions):

@@ -17,9 +17,10 @@ from flashlink.flashsim.parameterizations.ghosts import Ghosts
 from flashlink.flashsim.parameterizations.grid import Grid
 from flashlink.flashsim.parameterizations.identification import VARIABLES as LIKELIHOODS
 from flashlink.flashsim.parameterizations.identification import Identification
-from flashlink.flashsim.parameterizations.resolution import Resolution, Tracks
+from flashlink.flashsim.parameterizations.resolution import QUALITY, Resolution, Tracks
 from flashlink.flashsim.parameterizations.vertex import Vertex
-from flashlink.flashsim.states import Columns, covariances, moved, states, true_states
+from flashlink.flashsim.samples import VERTEX_COVARIANCE
+from flashlink.flashsim.states import Columns, covariances, moved, states, true_states, vertex_covariances
 from flashlink.flashsim.tables import FORMAT, Tables, Training
 
 #: Fewer reconstructed particles than this cannot fill the bins.
@@ -77,7 +78,7 @@ def residuals(tracks: Columns, truth: Columns) -> Tracks:
     return Tracks(
         residual=states(tracks) - moved(line, tracks["z"] - z),
         covariance=covariances(tracks),
-        quality=np.stack([tracks["chi2"], tracks["ndf"], tracks["ghost_probability"]], axis=1),
+        quality=np.stack([tracks[name] for name in QUALITY], axis=1).astype(np.float64),
     )
 
 
@@ -119,13 +120,14 @@ def _categories(
     return categories
 
 
-def _vertices(generated: Columns, reference: Columns) -> tuple[Floats, Floats]:
-    """Multiplicity and residual of the primary vertex of each reconstructed event."""
+def _vertices(generated: Columns, reference: Columns) -> tuple[Floats, Floats, Floats]:
+    """Multiplicity, residual and covariance of the primary vertex of each reconstructed event."""
     there = first_rows(reference["event"])
     here = first_rows(generated["event"])
     here = here[np.searchsorted(generated["event"][here], reference["event"][there])]
     residual = np.stack([reference[name][there] - generated[name][here] for name in ("pv_x", "pv_y", "pv_z")], axis=1)
-    return generated["multiplicity"][here].astype(np.float64), residual
+    quoted = {name: reference[name][there] for name in VERTEX_COVARIANCE}
+    return generated["multiplicity"][here].astype(np.float64), residual, vertex_covariances(quoted)
 
 
 def _ghosts(grid: Grid, generated: Columns, ghosts: Columns) -> Ghosts:

@@ -6,6 +6,8 @@ reference detector alike) one row a track. Rows are ordered by event, then by pa
 
 from __future__ import annotations
 
+from flashlink.flashsim.likelihoods import COMBINED, PARTS, PROBABILITIES
+
 #: Columns of a generated sample and their numpy types. Kept are the stable charged particles that can reach the
 #: spectrometer, and the whole signal decay chain.
 GENERATED: dict[str, str] = {
@@ -37,6 +39,12 @@ COVARIANCE = tuple(
     f"cov_{row}_{column}" for index, row in enumerate(TRACK_PARAMETERS) for column in TRACK_PARAMETERS[: index + 1]
 )
 
+#: Lower triangle of the covariance of the primary vertex, mm^2.
+VERTEX_COVARIANCE = tuple(f"pv_cov_{row}_{column}" for index, row in enumerate("xyz") for column in "xyz"[: index + 1])
+
+#: Hits of a track: planes of the vertex detector, layers of the upstream tracker and of the stations.
+HITS = ("vertex_hits", "upstream_hits", "station_hits")
+
 #: Track categories, numbered as LHCb numbers its track types.
 LONG, UPSTREAM, DOWNSTREAM = 3, 4, 5
 
@@ -59,13 +67,14 @@ RECONSTRUCTED: dict[str, str] = {
     "chi2": "float64",
     "ndf": "int32",
     "ghost_probability": "float64",
+    **dict.fromkeys(HITS, "int8"),
     "is_muon": "bool",
-    "dll_e": "float64",  # log-likelihood of the hypothesis minus that of the pion
-    "dll_mu": "float64",
-    "dll_k": "float64",
-    "dll_p": "float64",
+    **dict.fromkeys(PARTS, "float64"),  # log-likelihood of the hypothesis minus that of the pion, of each detector
+    **dict.fromkeys(COMBINED, "float64"),  # their sums
+    **dict.fromkeys(PROBABILITIES, "float64"),  # of the hypotheses, from 0 to 1
     "tracks": "int32",  # reconstructed tracks in the event, the same for all of them
     "pv_x": "float64",  # mm, primary vertex as reconstructed
     "pv_y": "float64",
     "pv_z": "float64",
+    **dict.fromkeys(VERTEX_COVARIANCE, "float64"),
 }

@@ -12,12 +12,14 @@ import numpy as np
 
 from flashlink import __version__
 from flashlink.flashsim.files import Columns as Rows
+from flashlink.flashsim.likelihoods import combined
 from flashlink.flashsim.matching import first_rows
 from flashlink.flashsim.parameterizations.condition import Condition, Floats, Integers
 from flashlink.flashsim.parameterizations.ghosts import VARIABLES as GHOST_VARIABLES
 from flashlink.flashsim.parameterizations.identification import VARIABLES as LIKELIHOODS
+from flashlink.flashsim.parameterizations.resolution import QUALITY
 from flashlink.flashsim.random import Stream
-from flashlink.flashsim.samples import RECONSTRUCTED
+from flashlink.flashsim.samples import HITS, RECONSTRUCTED, VERTEX_COVARIANCE
 from flashlink.flashsim.states import Columns, moved, moved_covariance, state_columns, to_beam, true_states
 from flashlink.flashsim.tables import Tables
 
@@ -47,13 +49,13 @@ def simulate(generated: Columns, tables: Tables, seed: int, batch: int = BATCH) 
         for name in ("event", "multiplicity", "pv_x", "pv_y", "pv_z")
     }
     vertices = _vertices(events, tables, seed)
-    parts.append(_ghosts(events, vertices, tables, seed))
+    parts.append(_ghosts(events, vertices["pv_z"], tables, seed))
     tracks = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     # Ghosts have particle -1, which would come first.
     order = np.lexsort((tracks["particle"] < 0, tracks["event"]))
     tracks = {name: column[order] for name, column in tracks.items()}
     where = np.searchsorted(events["event"], tracks["event"])
-    tracks |= {name: vertices[where, index] for index, name in enumerate(("pv_x", "pv_y", "pv_z"))}
+    tracks |= {name: column[where] for name, column in vertices.items()}
     counts = np.bincount(where, minlength=len(events["event"]))
     tracks["tracks"] = counts[where]
     tracks["track"] = np.arange(len(where)) - (np.cumsum(counts) - counts)[where]
@@ -88,7 +90,10 @@ def _tracks(particles: Columns, tables: Tables, seed: int) -> Rows:
     particles = _rows(particles, kept)
     normal = Stream(seed, "simulate/residual").normal(particles["event"], particles["particle"], 5)
     drawn = tables.resolution.sample(condition, tables.grid, cells, category, uniform[1], normal)
-    is_muon, likelihoods = tables.identification.sample(condition, cells, category, uniform[2:])
+    is_muon, vectors = tables.identification.sample(condition, cells, category, uniform[2:])
+    likelihoods = dict(zip(LIKELIHOODS, vectors.T, strict=True))
+    quality: Rows = dict(zip(QUALITY, drawn.quality.T, strict=True))
+    quality |= {name: np.rint(quality[name]) for name in ("ndf", *HITS)}
     state, z = true_states(particles)
     return {
         "event": particles["event"],
@@ -96,11 +101,10 @@ def _tracks(particles: Columns, tables: Tables, seed: int) -> Rows:
         "true_pdg": particles["pdg"],
         "category": category,
         **_at_beam(state + drawn.residual, z, drawn.covariance),
-        "chi2": drawn.quality[:, 0],
-        "ndf": np.rint(drawn.quality[:, 1]),
-        "ghost_probability": drawn.quality[:, 2],
+        **quality,
         "is_muon": is_muon,
-        **{name: likelihoods[:, index] for index, name in enumerate(LIKELIHOODS)},
+        **likelihoods,
+        **combined(likelihoods),
         "extrapolated": ~tables.efficiency.in_range(condition, tables.grid),
     }
 
@@ -112,15 +116,18 @@ def _at_beam(state: Floats, z: Floats, covariance: Floats) -> Rows:
     return columns | {"z": z + step, "p": 1 / np.abs(state[:, 4]), "charge": np.sign(state[:, 4])}
 
 
-def _vertices(events: Columns, tables: Tables, seed: int) -> Floats:
-    """The reconstructed primary vertex of each event, shape (events, 3)."""
+def _vertices(events: Columns, tables: Tables, seed: int) -> Rows:
+    """The columns of the reconstructed primary vertex of each event."""
     uniform = Stream(seed, "simulate/vertex").uniform(events["event"], 0, 1)
     normal = Stream(seed, "simulate/vertex residual").normal(events["event"], 0, 3)
     true = np.stack([events[name] for name in ("pv_x", "pv_y", "pv_z")], axis=1)
-    return np.asarray(true + tables.vertex.sample(events["multiplicity"].astype(np.float64), uniform[0], normal))
+    residual, covariance = tables.vertex.sample(events["multiplicity"].astype(np.float64), uniform[0], normal)
+    triangle = covariance[:, *np.tril_indices(3)]
+    columns = dict(zip(("pv_x", "pv_y", "pv_z"), (true + residual).T, strict=True))
+    return columns | dict(zip(VERTEX_COVARIANCE, triangle.T, strict=True))
 
 
-def _ghosts(events: Columns, vertices: Floats, tables: Tables, seed: int) -> Rows:
+def _ghosts(events: Columns, vertex_z: Floats, tables: Tables, seed: int) -> Rows:
     """The ghosts of all events."""
     multiplicity = events["multiplicity"].astype(np.float64)
     number = tables.ghosts.number(multiplicity, Stream(seed, "simulate/ghosts").uniform(events["event"], 0, 1)[0])
@@ -136,10 +143,10 @@ def _ghosts(events: Columns, vertices: Floats, tables: Tables, seed: int) -> Row
     state = np.stack([values.pop(name) for name in ("x", "y", "tx", "ty", "qop")], axis=1)
     # A ghost varies within its own errors, so that none comes twice.
     state = state + np.einsum("nij,nj->ni", factor, normal.T)
-    at_beam = _at_beam(state, values.pop("z") + vertices[of_event, 2], factor @ factor.transpose(0, 2, 1))
+    at_beam = _at_beam(state, values.pop("z") + vertex_z[of_event], factor @ factor.transpose(0, 2, 1))
     nobody = {
         "particle": np.full(len(event), -1),
         "true_pdg": np.zeros(len(event)),
         "extrapolated": np.zeros(len(event)),
     }
-    return {"event": event, **nobody, **values, **at_beam}
+    return {"event": event, **nobody, **values, **at_beam, **combined(values)}

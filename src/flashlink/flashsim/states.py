@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from flashlink.flashsim.parameterizations.condition import Floats
-from flashlink.flashsim.samples import COVARIANCE, TRACK_PARAMETERS
+from flashlink.flashsim.samples import COVARIANCE, TRACK_PARAMETERS, VERTEX_COVARIANCE
 
 #: A sample in memory, not to be changed: name to array, all of the same length.
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -58,10 +58,21 @@ def states(tracks: Columns) -> Floats:
 
 def covariances(tracks: Columns) -> Floats:
     """The covariances of a reconstructed sample as symmetric matrices, shape (tracks, 5, 5)."""
-    matrices = np.empty((len(tracks["x"]), 5, 5))
-    triangle = np.stack([np.asarray(tracks[name], dtype=np.float64) for name in COVARIANCE], axis=1)
-    matrices[:, _ROWS, _COLUMNS] = triangle
-    matrices[:, _COLUMNS, _ROWS] = triangle
+    return _symmetric(tracks, COVARIANCE, len(TRACK_PARAMETERS))
+
+
+def vertex_covariances(tracks: Columns) -> Floats:
+    """The covariances of the primary vertices of a reconstructed sample, shape (tracks, 3, 3)."""
+    return _symmetric(tracks, VERTEX_COVARIANCE, 3)
+
+
+def _symmetric(columns: Columns, names: Sequence[str], size: int) -> Floats:
+    """Symmetric matrices from the columns of their lower triangles."""
+    triangle = np.stack([np.asarray(columns[name], dtype=np.float64) for name in names], axis=1)
+    matrices = np.empty((len(triangle), size, size))
+    rows, below = np.tril_indices(size)
+    matrices[:, rows, below] = triangle
+    matrices[:, below, rows] = triangle
     return matrices
 
 

@@ -3,7 +3,7 @@
 ::
 
     {"digest": "sha256 of the bytes of tables", "tables": {
-        "format": 2, "version": "0.1.0",
+        "format": 3, "version": "0.1.0",
         "training": {"seeds": …, "digests": …, "events": …, "particles": …, "tracks": …},
         "grid": {"log_p": {"name": "log10(p/MeV)", "edges": […]}, …},
         "efficiency": …, "resolution": …, "identification": …, "vertex": …, "ghosts": …}}
@@ -33,7 +33,7 @@ from flashlink.flashsim.parameterizations.resolution import Resolution
 from flashlink.flashsim.parameterizations.vertex import Vertex
 
 #: Raised whenever the layout changes; other numbers are refused.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

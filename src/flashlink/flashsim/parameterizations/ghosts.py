@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import poisson
 
+from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.parameterizations.condition import Floats, Integers
 from flashlink.flashsim.parameterizations.grid import Grid
 from flashlink.flashsim.parameterizations.library import thinned
+from flashlink.flashsim.samples import HITS
 
 #: Training ghosts that are kept.
 MOST = 4000
@@ -18,8 +20,7 @@ MOST = 4000
 #: What is kept of a ghost, before the lower triangle of the Cholesky factor of its covariance; z counts from the
 #: primary vertex.
 VARIABLES = (
-    "x", "y", "z", "tx", "ty", "qop", "category", "chi2", "ndf", "ghost_probability", "is_muon",
-    "dll_e", "dll_mu", "dll_k", "dll_p",
+    "x", "y", "z", "tx", "ty", "qop", "category", "chi2", "ndf", "ghost_probability", *HITS, "is_muon", *PARTS,
 )  # fmt: skip
 
 
@@ -31,7 +32,7 @@ class Ghosts:
         multiplicity: Mean multiplicity of each slice, shape (slices,).
         rate: Mean number of ghosts an event in each slice.
         first: First row of each slice in `vectors`; one more than slices.
-        vectors: `VARIABLES` and Cholesky factors of training ghosts, shape (rows, 30).
+        vectors: `VARIABLES` and Cholesky factors of training ghosts, shape (rows, 36).
     """
 
     multiplicity: Floats

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.parameterizations.condition import SPECIES, Condition, Floats, Integers
 from flashlink.flashsim.parameterizations.counts import Level, count, refined
 from flashlink.flashsim.parameterizations.efficiency import OUTCOMES
@@ -14,7 +15,7 @@ from flashlink.flashsim.parameterizations.grid import Cells, Grid
 from flashlink.flashsim.parameterizations.library import Library
 
 #: The variables that are drawn together, in the order of the table.
-VARIABLES = ("dll_e", "dll_mu", "dll_k", "dll_p")
+VARIABLES = PARTS
 
 #: Training tracks that a particle chooses from, in a box at least, and in a class at most. Likelihoods have thresholds
 #: in momentum, which many tracks in a box keep sharp, and depend on pseudorapidity and multiplicity less.
@@ -44,7 +45,7 @@ class Identification:
     Attributes:
         muon: Probability of is_muon, shape (species, categories, multiplicity, log_p, eta).
         library: Which `vectors` may stand for a track; classes count is_muon, then categories, then species.
-        vectors: `VARIABLES` of training tracks, shape (rows, 4).
+        vectors: `VARIABLES` of training tracks, shape (rows, 7).
     """
 
     muon: npt.NDArray[np.float32]
@@ -63,7 +64,7 @@ class Identification:
             grid: The cells.
             category: The category of each track.
             is_muon: Its is_muon.
-            dlls: Its `VARIABLES`, shape (tracks, 4).
+            dlls: Its `VARIABLES`, shape (tracks, 7).
         """
         cells = grid.locate(condition)
         column = np.argmax(category[:, None] == OUTCOMES[1:], axis=1)
@@ -81,7 +82,7 @@ class Identification:
     def sample(
         self, condition: Condition, cells: Cells, category: npt.NDArray[np.int8], uniform: Floats
     ) -> tuple[npt.NDArray[np.bool_], Floats]:
-        """Draw is_muon, shape (tracks,), and `VARIABLES`, shape (tracks, 4); `uniform` has shape (2, tracks)."""
+        """Draw is_muon, shape (tracks,), and `VARIABLES`, shape (tracks, 7); `uniform` has shape (2, tracks)."""
         column = np.argmax(category[:, None] == OUTCOMES[1:], axis=1)
         where = (condition.species, column, cells.multiplicity, cells.log_p, cells.eta)
         is_muon = uniform[0] < self.muon[where]

@@ -1,7 +1,7 @@
 """Resolution, covariance and quality of tracks, drawn jointly.
 
-A training track is kept whole: its residuals, the covariance that the fit quoted for it, chi2, ndf and ghost
-probability. A simulated particle takes one of the same class and nearly the same momentum and pseudorapidity, and
+A training track is kept whole: its residuals, the covariance that the fit quoted for it, chi2, ndf, ghost probability
+and hits. A simulated particle takes one of the same class and nearly the same momentum and pseudorapidity, and
 scales it to its own: with D the diagonal matrix of the expected resolutions, what is kept of a training track is
 D^-1 C D^-1, and the covariance of the simulated one is that with a D of its own. So the covariance is positive definite
 as the training track's was, pulls are those of the reference, and tails stay with the chi2 that they came with.
@@ -22,6 +22,10 @@ from flashlink.flashsim.parameterizations.condition import SPECIES, Condition, F
 from flashlink.flashsim.parameterizations.efficiency import OUTCOMES
 from flashlink.flashsim.parameterizations.grid import Cells, Grid
 from flashlink.flashsim.parameterizations.library import Library
+from flashlink.flashsim.samples import HITS
+
+#: What comes with a state and its covariance.
+QUALITY = ("chi2", "ndf", "ghost_probability", *HITS)
 
 #: h: the share of a pull that is drawn anew.
 SMOOTHING = 0.25
@@ -41,7 +45,7 @@ class Tracks:
     Attributes:
         residual: Reconstructed minus true (x, y, tx, ty, q/p), shape (tracks, 5); mm and 1/MeV.
         covariance: Their quoted covariance, shape (tracks, 5, 5).
-        quality: chi2, ndf, ghost probability; shape (tracks, 3).
+        quality: `QUALITY`, shape (tracks, 6).
     """
 
     residual: Floats
@@ -56,7 +60,7 @@ class Resolution:
     Attributes:
         library: Which `vectors` may stand for a particle; classes count origin slices, then categories, then species.
         vectors: Pulls (5), lower triangle of the Cholesky factor of the covariance in units of the expected resolutions
-            (15), quality (3); shape (rows, 23).
+            (15), quality (6); shape (rows, 26).
         scale: Coefficients of the logarithms of the five expected resolutions, shape (categories, 6, 5).
     """
 
@@ -118,7 +122,7 @@ class Resolution:
         return Tracks(
             residual=np.einsum("nij,nj->ni", factor, pulls),
             covariance=factor @ factor.transpose(0, 2, 1),
-            quality=vectors[:, 20:23],
+            quality=vectors[:, 20:],
         )
 
 

@@ -25,7 +25,7 @@ from flashlink.flashsim.reference.identification import identify
 from flashlink.flashsim.reference.passage import transport
 from flashlink.flashsim.reference.tracks import Tracks, find_tracks
 from flashlink.flashsim.reference.vertex import fit_vertices
-from flashlink.flashsim.samples import COVARIANCE, RECONSTRUCTED, TRACK_PARAMETERS
+from flashlink.flashsim.samples import COVARIANCE, HITS, RECONSTRUCTED, TRACK_PARAMETERS, VERTEX_COVARIANCE
 
 __all__ = ["reconstruct"]
 
@@ -86,11 +86,13 @@ def _reconstruct_chunk(particles: Columns, seed: int, geometry: Geometry) -> Col
     tracks = find_tracks(particles, passage, geometry, seed)
     species = species_of(particles["pdg"])
     _, event = np.unique(particles["event"][tracks.rows], return_inverse=True)
-    vertex = fit_vertices(event, tracks.category, tracks.fit, _BEAM_SPOT)[:, event]
+    vertices = fit_vertices(event, tracks.category, tracks.fit, _BEAM_SPOT)
+    triangle = [(row, column) for row in range(3) for column in range(row + 1)]
     return {
         **_track_columns(particles, tracks, geometry),
         **identify(particles, species, passage, tracks, geometry, seed),
-        **dict(zip(("pv_x", "pv_y", "pv_z"), vertex, strict=True)),
+        **dict(zip(("pv_x", "pv_y", "pv_z"), vertices.position[:, event], strict=True)),
+        **{name: vertices.covariance[place][event] for name, place in zip(VERTEX_COVARIANCE, triangle, strict=True)},
     }
 
 
@@ -112,6 +114,7 @@ def _track_columns(particles: Columns, tracks: Tracks, geometry: Geometry) -> Co
         "p": 1 / np.abs(fitted.state[4]),
         "chi2": fitted.chi2,
         "ndf": fitted.ndf,
+        **dict(zip(HITS, tracks.layers, strict=True)),
         "ghost_probability": tracks.ghost_probability(geometry),
         "tracks": np.repeat(size, size),
     }

@@ -49,11 +49,13 @@ class Foil:
         radius: mm.
         radiation: Thickness in radiation lengths, on average over the incidences.
         interaction: Thickness in nuclear interaction lengths.
+        texture: Relative spread of the thickness that a particle meets.
     """
 
     radius: float
     radiation: float
     interaction: float
+    texture: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Search:
     softness: float
     upstream_efficiency: float
     largest_slope: float
+    wrong_hits: float
+    wrong_window: float
 
 
 @dataclass(frozen=True)
@@ -145,8 +149,10 @@ class Detector:
         outer_radius: Of a disc, mm.
         angles: Of the measured coordinate, degrees from x towards y: one for each surface, or for ``vertex`` two that
             every surface measures.
-        resolution: mm.
+        resolution: Root mean square of the errors of its hits, mm.
         efficiency: Probability of a hit.
+        texture: Relative spread of the thickness from place to place.
+        spread: Relative spread of the errors of hits: clusters differ in size and charge.
     """
 
     name: str
@@ -162,6 +168,8 @@ class Detector:
     angles: tuple[float, ...] = ()
     resolution: float = 0.0
     efficiency: float = 0.0
+    texture: float = 0.0
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -174,6 +182,7 @@ class Surface:
         detector: What it belongs to.
         coordinates: cos and sin of the angle of each coordinate that it measures.
         first: Row of its first coordinate among the measurements of a particle.
+        number: Place among the surfaces.
     """
 
     name: str
@@ -181,6 +190,7 @@ class Surface:
     detector: Detector
     coordinates: tuple[tuple[float, float], ...]
     first: int
+    number: int
 
     @property
     def last(self) -> int:
@@ -218,13 +228,18 @@ class Geometry:
             for number, z in enumerate(detector.z):
                 angles = _angles(detector, number)
                 coordinates = tuple((math.cos(math.radians(angle)), math.sin(math.radians(angle))) for angle in angles)
-                surfaces.append(Surface(f"{detector.name}-{number}", z, detector, coordinates, row))
+                surfaces.append(Surface(f"{detector.name}-{number}", z, detector, coordinates, row, len(surfaces)))
                 row += len(coordinates)
         return tuple(surfaces)
 
     def rows(self, kind: Kind) -> list[int]:
         """Rows of the first coordinates of the surfaces of a kind, along z."""
         return [surface.first for surface in self.surfaces if surface.detector.kind == kind]
+
+    @cached_property
+    def resolutions(self) -> Floats:
+        """Root mean square of the errors of each coordinate that a particle can have measured, mm."""
+        return np.array([surface.detector.resolution for surface in self.surfaces for _ in surface.coordinates])
 
     @property
     def coordinates(self) -> int:

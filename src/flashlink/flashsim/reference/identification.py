@@ -1,7 +1,7 @@
 """Identification: what Cherenkov detectors, calorimeter and muon chambers say of each track, as likelihoods.
 
 Each detector gives the logarithm of the likelihood of what it saw under the hypotheses electron, muon, pion, kaon and
-proton; the differences to the pion are summed.
+proton. What is kept are the differences to the pion, of each detector and in sum.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flashlink.flashsim.files import Columns
+from flashlink.flashsim.likelihoods import PARTS, combined
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.reference.calorimeter import calorimeter_likelihoods
 from flashlink.flashsim.reference.candidates import Candidates
 from flashlink.flashsim.reference.cherenkov import cherenkov_likelihoods
-from flashlink.flashsim.reference.decay import ELECTRON, KAON, MUON, PION, PROTON
+from flashlink.flashsim.reference.decay import ELECTRON, KAON, MASSES, MUON, PION, PROTON
 from flashlink.flashsim.reference.geometry import Geometry
 from flashlink.flashsim.reference.muons import muon_likelihoods
 from flashlink.flashsim.reference.passage import Passage
@@ -41,7 +42,7 @@ def identify(
         seed: Seed of the production.
 
     Returns:
-        The columns ``is_muon``, ``dll_e``, ``dll_mu``, ``dll_k`` and ``dll_p``.
+        The columns ``is_muon`` and those of `flashlink.flashsim.likelihoods`.
     """
     rows = tracks.rows
     candidates = Candidates(
@@ -57,17 +58,15 @@ def identify(
         end_z=passage.end_z[rows],
         multiplicity=particles["multiplicity"][rows].astype(np.float64),
     )
-    total = np.zeros((5, len(rows)))
+    rich = np.zeros((len(MASSES), len(rows)))
     for radiator in geometry.radiator:
-        total += cherenkov_likelihoods(candidates, radiator, Stream(seed, f"reference/{radiator.name}"))
-    total += calorimeter_likelihoods(candidates, geometry.calorimeter, Stream(seed, "reference/calorimeter"))
+        rich += cherenkov_likelihoods(candidates, radiator, Stream(seed, f"reference/{radiator.name}"))
+    calorimeter = calorimeter_likelihoods(candidates, geometry.calorimeter, Stream(seed, "reference/calorimeter"))
     chambers, is_muon = muon_likelihoods(candidates, geometry.muons, Stream(seed, "reference/muons"))
-    total += chambers
-    total -= total[PION].copy()
-    return {
-        "is_muon": is_muon,
-        "dll_e": total[ELECTRON],
-        "dll_mu": total[MUON],
-        "dll_k": total[KAON],
-        "dll_p": total[PROTON],
-    }
+    hypotheses = {"e": ELECTRON, "mu": MUON, "k": KAON, "p": PROTON}
+    columns: Columns = {"is_muon": is_muon}
+    for part in PARTS:
+        detector, _, hypothesis = part.split("_")
+        likelihoods = {"rich": rich, "calo": calorimeter, "muon": chambers}[detector]
+        columns[part] = likelihoods[hypotheses[hypothesis]] - likelihoods[PION]
+    return columns | combined(columns)

@@ -29,6 +29,22 @@ _PRIOR = (20.0, 20.0, 0.05, 0.05, 3.0)
 
 
 @dataclass(frozen=True)
+class Hits:
+    """What a fit knows of n tracks.
+
+    Attributes:
+        measured: Coordinates by row of the geometry, shape (coordinates, n), NaN for none.
+        errors: Their errors, the same shape; any number for none.
+        thickness: Of the surfaces and the foil where the tracks cross them, in mean thicknesses, shape
+            (surfaces + 1, n).
+    """
+
+    measured: Floats
+    errors: Floats
+    thickness: Floats
+
+
+@dataclass(frozen=True)
 class Fit:
     """Fitted tracks; n of them.
 
@@ -47,31 +63,31 @@ class Fit:
     ndf: Integers
 
 
-def fit(measured: Floats, seeds: Floats, start: float, geometry: Geometry) -> Fit:
+def fit(hits: Hits, seeds: Floats, start: float, geometry: Geometry) -> Fit:
     """Fit tracks.
 
     Args:
-        measured: Coordinates by row of the geometry, shape (coordinates, n), NaN for none.
+        hits: What was measured of each.
         seeds: States near the truth to linearise at, at z = `start`, shape (5, n).
         start: z of the last layer that is used, mm.
         geometry: The detector: its material counts as noise, with the mass of the pion.
     """
     surfaces = [surface for surface in geometry.surfaces if surface.z <= start]
-    filtering = _Filter(measured, seeds, start)
+    filtering = _Filter(hits, seeds, start)
     for surface in reversed(surfaces):
         filtering.cross(surface, geometry)
     filtering.cross_foil(geometry.foil)
     filtering.move_straight(beam_distance(filtering.state))
-    ndf = np.isfinite(measured[: surfaces[-1].last]).sum(axis=0) - 5
+    ndf = np.isfinite(hits.measured[: surfaces[-1].last]).sum(axis=0) - 5
     return Fit(filtering.state, filtering.covariance, filtering.z, filtering.chi2, ndf)
 
 
 class _Filter:
     """Tracks under way towards the beam."""
 
-    def __init__(self, measured: Floats, seeds: Floats, start: float) -> None:
+    def __init__(self, hits: Hits, seeds: Floats, start: float) -> None:
         count = seeds.shape[1]
-        self.measured = measured
+        self.measured, self.errors, self.thickness = hits.measured, hits.errors, hits.thickness
         self.state = seeds.copy()
         self.reference = seeds.copy()
         self.z = np.full(count, start)
@@ -92,15 +108,17 @@ class _Filter:
             self.move_straight(np.where(needed, surface.z - self.z, 0.0))
             crossed = needed & surface.crossed(self.state[0], self.state[1])
         for number, coordinate in enumerate(surface.coordinates):
-            self._update(self.measured[surface.first + number], coordinate, surface.detector.resolution)
-        self._pass_matter(np.where(crossed, surface.detector.radiation, 0.0))
+            row = surface.first + number
+            self._update(self.measured[row], coordinate, self.errors[row])
+        radiation = surface.detector.radiation * self.thickness[surface.number]
+        self._pass_matter(np.where(crossed, radiation, 0.0))
 
     def cross_foil(self, foil: Foil) -> None:
         """Back through the wall around the beam, for tracks that come from within."""
         distance = cylinder_distance(self.state, foil.radius)
         crosses = distance < 0
         self.move_straight(np.where(crosses, distance, 0.0))
-        self._pass_matter(np.where(crosses, foil.radiation, 0.0))
+        self._pass_matter(np.where(crosses, foil.radiation * self.thickness[-1], 0.0))
 
     def move_straight(self, distance: Floats) -> None:
         """Move by `distance` along z without a field."""
@@ -124,11 +142,11 @@ class _Filter:
         _transport(derivatives, self.covariance.swapaxes(0, 1))
         self.z = np.full_like(self.z, z)
 
-    def _update(self, measured: Floats, coordinate: tuple[float, float], resolution: float) -> None:
+    def _update(self, measured: Floats, coordinate: tuple[float, float], error: Floats) -> None:
         cosine, sine = coordinate
         has = np.isfinite(measured)
         gain = cosine * self.covariance[0] + sine * self.covariance[1]
-        variance = cosine * gain[0] + sine * gain[1] + resolution**2
+        variance = cosine * gain[0] + sine * gain[1] + error**2
         residual = np.where(has, measured - cosine * self.state[0] - sine * self.state[1], 0.0)
         weight = has / variance
         self.state += gain * (weight * residual)

@@ -12,7 +12,7 @@ from flashlink.flashsim.parameterizations.condition import species_of
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.reference import material
 from flashlink.flashsim.reference.decay import ELECTRON, MASSES, decay, decay_place
-from flashlink.flashsim.reference.geometry import Geometry, Surface
+from flashlink.flashsim.reference.geometry import Detector, Foil, Geometry, Surface
 from flashlink.flashsim.reference.propagate import bend, cylinder_distance, straight
 
 Floats = npt.NDArray[np.float64]
@@ -31,6 +31,9 @@ class Passage:
 
     Attributes:
         measured: Coordinates, shape (`Geometry.coordinates`, n), mm; NaN without a hit.
+        errors: Their errors, as its cluster tells for each, mm; the detector's resolution without a hit.
+        thickness: Of each surface where the particle met it, and of the foil last, in mean thicknesses of it; shape
+            (surfaces + 1, n). A reconstruction knows them from its map of the material.
         upstream: True states at the last layer of the upstream tracker, shape (5, n).
         stations: True states at the last layer of the stations, shape (5, n).
         species: Class at the end: that of the daughter after a decay in flight.
@@ -39,6 +42,8 @@ class Passage:
     """
 
     measured: Floats
+    errors: Floats
+    thickness: Floats
     upstream: Floats
     stations: Floats
     species: Integers
@@ -58,7 +63,10 @@ def transport(particles: Columns, geometry: Geometry, seed: int) -> Passage:
     flight.cross_foil()
     for surface in geometry.surfaces:
         flight.cross(surface)
-    return Passage(flight.measured, flight.upstream, flight.stations, flight.species, flight.decay_z, flight.end_z)
+    return Passage(
+        flight.measured, flight.errors, flight.thickness, flight.upstream, flight.stations, flight.species,
+        flight.decay_z, flight.end_z,
+    )  # fmt: skip
 
 
 class _Flight:
@@ -81,6 +89,9 @@ class _Flight:
         self._decay_chance = chance[1:]
         self._decayed = np.zeros(len(p), dtype=bool)
         self.measured = np.full((geometry.coordinates, len(p)), np.nan)
+        self.errors = np.repeat(geometry.resolutions[:, None], len(p), axis=1)
+        self.thickness = np.ones((len(geometry.surfaces) + 1, len(p)))
+        self._wrong = geometry.search.wrong_hits * particles["multiplicity"]
         self.upstream, self.stations = np.zeros_like(self.state), np.zeros_like(self.state)
         self._last_z = 0.0
 
@@ -96,7 +107,7 @@ class _Flight:
         rows, distance = rows[np.isfinite(distance)], distance[np.isfinite(distance)]
         self.state[:, rows] = straight(self.state[:, rows], distance)
         self.z[rows] += distance
-        self._pass_matter(rows, foil.radiation, foil.interaction, self._stream("foil"))
+        self._pass_matter(rows, foil, self._stream("foil"), len(self.geometry.surfaces))
 
     def cross(self, surface: Surface) -> None:
         """Move everything that lives to a surface, let it interact and leave hits there."""
@@ -111,7 +122,7 @@ class _Flight:
         stream = self._stream(surface.name)
         if surface.coordinates:
             self._measure(hit, surface, stream)
-        self._pass_matter(hit, surface.detector.radiation, surface.detector.interaction, stream)
+        self._pass_matter(hit, surface.detector, stream, surface.number)
         self._last_z = surface.z
 
     def _decay(self, rows: Integers) -> None:
@@ -131,12 +142,18 @@ class _Flight:
         self.z[rows] = z
 
     def _measure(self, rows: Integers, surface: Surface, stream: Stream) -> None:
-        chance = stream.uniform(self.event[rows], self.particle[rows], 1)[0]
-        rows = rows[chance < surface.detector.efficiency]
-        smear = Stream(self.seed, f"{stream.step}/hit").normal(self.event[rows], self.particle[rows], 2)
+        detector, search = surface.detector, self.geometry.search
+        chance = stream.uniform(self.event[rows], self.particle[rows], 5)
+        rows, chance = rows[chance[0] < detector.efficiency], chance[:, chance[0] < detector.efficiency]
+        smear = Stream(self.seed, f"{stream.step}/hit").normal(self.event[rows], self.particle[rows], 4)
         for number, (cosine, sine) in enumerate(surface.coordinates):
             true = cosine * self.state[0, rows] + sine * self.state[1, rows]
-            self.measured[surface.first + number, rows] = true + surface.detector.resolution * smear[number]
+            # Normalised so that the root mean square of all errors is the resolution.
+            error = detector.resolution * np.exp(detector.spread * smear[2 + number] - detector.spread**2)
+            wrong = search.wrong_window * (2 * chance[1 + 2 * number] - 1)
+            shift = np.where(chance[2 + 2 * number] < self._wrong[rows], wrong, smear[number])
+            self.errors[surface.first + number, rows] = error
+            self.measured[surface.first + number, rows] = true + error * shift
         if surface.detector.kind == "upstream":
             self.upstream[:, rows] = straight(self.state[:, rows], self._end("upstream") - surface.z)
         elif surface.detector.kind == "stations":
@@ -145,14 +162,15 @@ class _Flight:
     def _end(self, kind: str) -> float:
         return max(surface.z for surface in self.geometry.surfaces if surface.detector.kind == kind)
 
-    def _pass_matter(self, rows: Integers, radiation: float, interaction: float, stream: Stream) -> None:
+    def _pass_matter(self, rows: Integers, matter: Detector | Foil, stream: Stream, number: int) -> None:
         """Absorb, slow down and scatter."""
-        event, particle = self.event[rows], self.particle[rows]
+        event, particle, radiation = self.event[rows], self.particle[rows], matter.radiation
         chance = Stream(self.seed, f"{stream.step}/matter").uniform(event, particle, 2)
-        normals = Stream(self.seed, f"{stream.step}/scatter").normal(event, particle, 3)
+        normals = Stream(self.seed, f"{stream.step}/scatter").normal(event, particle, 4)
         state, species, mass = self.state[:, rows], self.species[rows], self.mass[rows]
-        length = material.path(state)
-        absorbed = chance[0] > np.exp(-interaction * length * _HADRONIC[species])
+        self.thickness[number, rows] = np.exp(matter.texture * normals[3] - matter.texture**2 / 2)
+        length = material.path(state) * self.thickness[number, rows]
+        absorbed = chance[0] > np.exp(-matter.interaction * length * _HADRONIC[species])
         self.end_z[rows[absorbed]] = self.z[rows[absorbed]]
         p = material.momentum(state)
         angle = material.scattering_angle(p, mass, radiation * length)

@@ -11,7 +11,7 @@ from scipy import special
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.reference.geometry import Geometry, Kind
-from flashlink.flashsim.reference.kalman import Fit, fit
+from flashlink.flashsim.reference.kalman import Fit, Hits, fit
 from flashlink.flashsim.reference.passage import FIELD_START, Passage
 from flashlink.flashsim.reference.propagate import bend, straight
 from flashlink.flashsim.samples import DOWNSTREAM, LONG, UPSTREAM
@@ -35,6 +35,7 @@ class Tracks:
         ghost: Whether noise made it.
         category: LONG, UPSTREAM or DOWNSTREAM.
         fit: The fits.
+        layers: Hits in the vertex detector, the upstream tracker and the stations, shape (3, n).
         features: What the ghost probability is made of, shape (4, n): chi2/ndf, missing layers, log10 of the momentum
             in MeV, charged particles of the event / 100.
     """
@@ -43,6 +44,7 @@ class Tracks:
     ghost: Flags
     category: npt.NDArray[np.int8]
     fit: Fit
+    layers: Integers
     features: Floats
 
     def ghost_probability(self, geometry: Geometry) -> Floats:
@@ -60,20 +62,20 @@ def find_tracks(particles: Columns, passage: Passage, geometry: Geometry, seed: 
         geometry: The detector.
         seed: Seed of the production.
     """
-    hits = Hits.of(passage.measured, geometry)
-    category = categories(particles, hits, geometry, seed)
+    segments = Segments.of(passage.measured, geometry)
+    category = categories(particles, segments, geometry, seed)
     found = [
         _fitted(particles, passage, np.flatnonzero(category == number), number, geometry, seed)
         for number in (LONG, UPSTREAM, DOWNSTREAM)
     ]
-    found.append(_ghosts(particles, hits, geometry, seed))
+    found.append(_ghosts(particles, passage, segments, geometry, seed))
     tracks = _joined(found)
     order = np.lexsort((particles["particle"][tracks.rows], tracks.ghost, particles["event"][tracks.rows]))
     return _selected(tracks, order)
 
 
 @dataclass(frozen=True)
-class Hits:
+class Segments:
     """Whether there are enough hits for a segment in the vertex detector, the upstream tracker and the stations."""
 
     vertex: Flags
@@ -81,7 +83,7 @@ class Hits:
     stations: Flags
 
     @classmethod
-    def of(cls, measured: Floats, geometry: Geometry) -> Hits:
+    def of(cls, measured: Floats, geometry: Geometry) -> Segments:
         """Count the hits of each particle; `measured` has shape (coordinates, n)."""
         hit = np.isfinite(measured)
         search = geometry.search
@@ -94,16 +96,16 @@ class Hits:
         )
 
 
-def categories(particles: Columns, hits: Hits, geometry: Geometry, seed: int) -> npt.NDArray[np.int8]:
+def categories(particles: Columns, segments: Segments, geometry: Geometry, seed: int) -> npt.NDArray[np.int8]:
     """The category of each particle, 0 if it is not found."""
     search = geometry.search
     chance = Stream(seed, "reference/search").uniform(particles["event"], particles["particle"], 2)
     p = np.sqrt(particles["px"] ** 2 + particles["py"] ** 2 + particles["pz"] ** 2)
     clean = 1 - search.occupancy_loss * particles["multiplicity"]
-    through = hits.stations & (chance[0] < search.efficiency * clean * np.maximum(1 - search.softness / p, 0))
-    before = hits.upstream & (chance[1] < search.upstream_efficiency * clean)
+    through = segments.stations & (chance[0] < search.efficiency * clean * np.maximum(1 - search.softness / p, 0))
+    before = segments.upstream & (chance[1] < search.upstream_efficiency * clean)
     return np.select(
-        [hits.vertex & through, hits.vertex & before, ~hits.vertex & hits.upstream & through],
+        [segments.vertex & through, segments.vertex & before, ~segments.vertex & segments.upstream & through],
         [LONG, UPSTREAM, DOWNSTREAM],
         0,
     ).astype(np.int8)
@@ -116,25 +118,28 @@ def _fitted(
     seeds = (passage.upstream if category == UPSTREAM else passage.stations)[:, rows].copy()
     smear = Stream(seed, "reference/seed").normal(particles["event"][rows], particles["particle"][rows], 1)[0]
     seeds[4] *= np.exp(_SEED_RESOLUTION[category] * smear)
-    measured = passage.measured[:, rows]
+    measured = passage.measured[:, rows].copy()
     if category == DOWNSTREAM:
-        measured = measured.copy()
         measured[: geometry.rows("vertex")[-1] + 2] = np.nan
-    return _accepted(
-        rows, False, category, fit(measured, seeds, _last_z(geometry, kind), geometry), measured, particles, geometry
-    )
+    if category == UPSTREAM:
+        measured[geometry.rows("stations")] = np.nan
+    hits = Hits(measured, passage.errors[:, rows], passage.thickness[:, rows])
+    fitted = fit(hits, seeds, _last_z(geometry, kind), geometry)
+    return _accepted(rows, False, category, fitted, measured, particles, geometry)
 
 
 def _last_z(geometry: Geometry, kind: Kind) -> float:
     return max(surface.z for surface in geometry.surfaces if surface.detector.kind == kind)
 
 
-def _ghosts(particles: Columns, hits: Hits, geometry: Geometry, seed: int) -> Tracks:
+def _ghosts(
+    particles: Columns, passage: Passage, segments: Segments, geometry: Geometry, seed: int
+) -> Tracks:  # fmt: skip
     """Vertex segments that are continued by noise hits, at a momentum that the noise decides."""
     ghosts = geometry.ghosts
     event, particle = particles["event"], particles["particle"]
     chance = Stream(seed, "reference/ghost").uniform(event, particle, 2)
-    rows = np.flatnonzero(hits.vertex & (chance[0] < ghosts.rate * particles["multiplicity"]))
+    rows = np.flatnonzero(segments.vertex & (chance[0] < ghosts.rate * particles["multiplicity"]))
     pz = particles["pz"][rows]
     # noise is even in the angle of bending, so in q/p
     qop = (2 * chance[1, rows] - 1) / ghosts.least_momentum
@@ -142,10 +147,13 @@ def _ghosts(particles: Columns, hits: Hits, geometry: Geometry, seed: int) -> Tr
         [particles["x"][rows], particles["y"][rows], particles["px"][rows] / pz, particles["py"][rows] / pz, qop]
     )
     measured, state = _noise(state, particles["z"][rows], event[rows], particle[rows], geometry, seed)
-    found = Hits.of(measured, geometry)
+    found = Segments.of(measured, geometry)
     good = np.flatnonzero(found.vertex & found.stations & (np.abs(state[2]) < geometry.search.largest_slope))
-    fitted = fit(measured[:, good], state[:, good], _last_z(geometry, "stations"), geometry)
-    return _accepted(rows[good], True, LONG, fitted, measured[:, good], particles, geometry)
+    measured, rows = measured[:, good], rows[good]
+    errors = np.repeat(geometry.resolutions[:, None], len(rows), axis=1)
+    hits = Hits(measured, errors, passage.thickness[:, rows])
+    fitted = fit(hits, state[:, good], _last_z(geometry, "stations"), geometry)
+    return _accepted(rows, True, LONG, fitted, measured, particles, geometry)
 
 
 def _noise(
@@ -184,10 +192,14 @@ def _accepted(
 ) -> Tracks:
     """Only the tracks of good chi2, with their ghost probabilities."""
     quality = fitted.chi2 / fitted.ndf
-    layers = geometry.rows("upstream") + (geometry.rows("stations") if category != UPSTREAM else [])
-    missing = np.isnan(measured[layers]).sum(axis=0)
+    kinds: tuple[Kind, ...] = ("vertex", "upstream", "stations")
+    layers = np.stack([np.isfinite(measured[geometry.rows(kind)]).sum(axis=0) for kind in kinds])
+    expected = [len(geometry.rows(kind)) for kind in kinds[1 : 2 if category == UPSTREAM else 3]]
+    missing = sum(expected) - layers[1:].sum(axis=0)
     features = np.stack([quality, missing, -np.log10(np.abs(fitted.state[4])), particles["multiplicity"][rows] / 100])
-    tracks = Tracks(rows, np.full(len(rows), ghost), np.full(len(rows), category, dtype=np.int8), fitted, features)
+    tracks = Tracks(
+        rows, np.full(len(rows), ghost), np.full(len(rows), category, dtype=np.int8), fitted, layers, features
+    )
     return _selected(tracks, np.flatnonzero(quality < geometry.search.largest_chi2))
 
 
@@ -198,7 +210,7 @@ def _selected(tracks: Tracks, rows: Integers) -> Tracks:
         Fit(
             fitted.state[:, rows], fitted.covariance[:, :, rows], fitted.z[rows], fitted.chi2[rows], fitted.ndf[rows]
         ),
-        tracks.features[:, rows],
+        tracks.layers[:, rows], tracks.features[:, rows],
     )  # fmt: skip
 
 
@@ -215,5 +227,6 @@ def _joined(parts: list[Tracks]) -> Tracks:
             np.concatenate([fit.chi2 for fit in fits]),
             np.concatenate([fit.ndf for fit in fits]),
         ),
+        np.concatenate([part.layers for part in parts], axis=1),
         np.concatenate([part.features for part in parts], axis=1),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +18,20 @@ _CUTOFF = 9.0
 _TEMPERATURES = (64.0, 16.0, 4.0, 1.0, 1.0)
 
 
-def fit_vertices(event: Integers, category: npt.NDArray[np.int8], fitted: Fit, beam_spot: Floats) -> Floats:
+@dataclass(frozen=True)
+class Vertices:
+    """Fitted vertices.
+
+    Attributes:
+        position: x, y, z, shape (3, events), mm.
+        covariance: Of these, shape (3, 3, events), mm^2.
+    """
+
+    position: Floats
+    covariance: Floats
+
+
+def fit_vertices(event: Integers, category: npt.NDArray[np.int8], fitted: Fit, beam_spot: Floats) -> Vertices:
     """Fit one vertex to the tracks of each event, with adaptive weights, so that displaced tracks do not pull it.
 
     W. Waltenberger, R. Frühwirth, P. Vanlaer, "Adaptive vertex fitting", J. Phys. G 34 (2007) N343. The beam spot is a
@@ -28,8 +43,6 @@ def fit_vertices(event: Integers, category: npt.NDArray[np.int8], fitted: Fit, b
         fitted: The tracks.
         beam_spot: Standard deviations in x, y, z, mm; its centre is the origin.
 
-    Returns:
-        x, y, z of the vertices, shape (3, events), mm.
     """
     events = int(event.max()) + 1 if len(event) else 0
     use = np.flatnonzero((category == LONG) | (category == UPSTREAM))
@@ -37,11 +50,12 @@ def fit_vertices(event: Integers, category: npt.NDArray[np.int8], fitted: Fit, b
     lines = _Lines(fitted, use)
     vertex = np.zeros((3, events))
     vertex[2] = _median(number, fitted.z[use], events)
+    vertices = Vertices(vertex, np.zeros((3, 3, events)))
     for temperature in _TEMPERATURES:
-        chi2 = lines.chi2(vertex[:, number])
+        chi2 = lines.chi2(vertices.position[:, number])
         weight = 1 / (1 + np.exp(np.clip((chi2 - _CUTOFF) / (2 * temperature), -50, 50)))
-        vertex = _solve(lines, weight, number, events, beam_spot)
-    return vertex
+        vertices = _solve(lines, weight, number, events, beam_spot)
+    return vertices
 
 
 class _Lines:
@@ -62,7 +76,7 @@ class _Lines:
         return np.asarray(xx * dx * dx + 2 * yx * dx * dy + yy * dy * dy)
 
 
-def _solve(lines: _Lines, weight: Floats, event: Integers, events: int, beam_spot: Floats) -> Floats:
+def _solve(lines: _Lines, weight: Floats, event: Integers, events: int, beam_spot: Floats) -> Vertices:
     """Weighted least squares for (x, y, z): each track measures x - tx z and y - ty z."""
     xx, yx, yy = (weight * value for value in lines.weights)
     measured = (lines.x - lines.tx * lines.z, lines.y - lines.ty * lines.z)
@@ -79,7 +93,10 @@ def _solve(lines: _Lines, weight: Floats, event: Integers, events: int, beam_spo
         along[0] * measured[0] + along[1] * measured[1],
     )
     right = np.stack([np.bincount(event, side, events) for side in sides], axis=1)
-    return np.asarray(np.linalg.solve(matrix, right[..., None])[..., 0].T)
+    covariance: Floats = np.linalg.inv(matrix).astype(np.float64)
+    # A product in parts: that of matrices sums in an order that depends on their number.
+    position = (covariance * right[:, None, :]).sum(axis=2).T
+    return Vertices(position, np.moveaxis(covariance, 0, -1))
 
 
 def _median(event: Integers, values: Floats, events: int) -> Floats:
