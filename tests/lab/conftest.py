@@ -252,3 +252,15 @@ def _session(process: Path) -> int:
     """Session id of a process: the fourth field after its name, which ends with the last parenthesis."""
     fields = _read(process / "stat").rpartition(b")")[2].split()
     return int(fields[3]) if fields else 0
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of the conformance run, if it was part of this one."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
+    ran = {report.nodeid: report for report in reports if "::test_conformance[" in report.nodeid}
+    if ran:
+        terminalreporter.section("conformance")
+    for nodeid, report in sorted(ran.items()):
+        case = nodeid.partition("[")[2].rstrip("]")
+        _, outline, seconds = dict(report.user_properties).get("conformance", ("", "", ""))
+        terminalreporter.write_line(f"{case:28} {report.outcome:8} {outline:10} {seconds:>8}")
