@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -87,6 +87,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         environment: dict[str, str] | None = None,
         within: Path = tmp_path,
         as_user: int | None = None,
+        prefix: Sequence[str] = (),
         **more: object,
     ) -> Job:
         uid = f"{os.getpid()}-{len(jobs)}-{time.monotonic_ns()}"
@@ -100,7 +101,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             os.chown(folder, as_user, as_user)
         with (folder / "job.log").open("wb") as log:
             process = subprocess.Popen(
-                ["bash", str(script)],
+                [*prefix, "bash", str(script)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -48,10 +48,13 @@ NEVER_EMPTY = {
     "command": "of the pump",
     "argv": "asked for its length before",
     "copies": "asked for its length before",
+    "devices": "asked for its length before",
     "fuse_volumes": "three of it at a position that it has",
     "folders": "asked for its length before",
+    "gpu_variables": "names that are fixed",
     "links": "asked for its length before",
     "options": "begins with options of its own",
+    "pids": "asked for its length before",
     "pod_names": "a pod has a container",
     "points": "one for each of fuses, asked for its length before",
 }

@@ -62,16 +62,18 @@ def test_a_log_within_its_bound_is_one_file(start: Start) -> None:
 def test_a_log_goes_on_when_what_writes_it_was_killed(start: Start) -> None:
     job = start(shell("main", "echo one; while [ ! -e go ]; do sleep 0.05; done; echo two"))
     job.wait_for(lambda: (job.folder / "logs" / "main.0.log").exists() and job.log("main") == b"one\n")
-    (pump,) = [pid for pid in session(job) if Path(f"/proc/{pid}/comm").read_text() == "head\n"]
-    os.kill(pump, signal.SIGKILL)
+    job.wait_for(lambda: len(pumps(job)) == 1)
+    os.kill(pumps(job)[0], signal.SIGKILL)
     (job.folder / "tmp" / "main" / "go").touch()
     assert job.wait() == 0
     assert job.log("main") == b"one\ntwo\n"
 
 
-def session(job: Any) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "-s", str(job.process.pid)], capture_output=True, text=True, check=True)
-    return [int(word) for word in found.stdout.split()]
+def pumps(job: Any) -> list[int]:
+    """What moves output into logs, of the job's session."""
+    command = ["ps", "-o", "pid=,comm=", "-s", str(job.process.pid)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [int(line.split()[0]) for line in lines if line.split()[1] == "head"]
 
 
 def test_who_keeps_the_pipe_open_does_not_hold_up_the_end(start: Start) -> None:

@@ -176,11 +176,6 @@ def test_what_linux_cannot_pass_on_is_refused() -> None:
         pod(command=("true", "x" * 200_000))
 
 
-def test_gpus() -> None:
-    assert pod(limits=Resources(gpu=1, gpu_vendor="amd")).steps[0].gpu == "amd"
-    assert pod().steps[0].gpu == ""
-
-
 def test_resources_and_the_sites_defaults() -> None:
     assert pod().resources == Resources(cpu=1.0, memory=2**30)
     assert pod(requests=Resources(cpu=0.5, memory=5)).resources == Resources(cpu=0.5, memory=5)

@@ -84,12 +84,12 @@ def test_a_masked_script_shows_no_secret() -> None:
 def test_limits_and_media_of_empty_dirs() -> None:
     scratch = (EmptyDir("disk", size_limit=2**20), EmptyDir("shm", in_memory=True, size_limit=1000))
     script = render(replace(HOST, scratch=scratch))
-    calls = [line.strip() for line in script.splitlines() if line.endswith(" || return") and "volume_" in line]
+    calls = [line.strip() for line in script.splitlines() if line.endswith(" || return") and "volume" in line]
     assert calls[-4:] == [
         "volume_scratch disk || return",
-        "volume_limit disk 1048576 1Mi || return",
+        "limit_volume disk 1048576 1Mi || return",
         "volume_memory shm || return",
-        "volume_limit shm 1000 1000 || return",
+        "limit_volume shm 1000 1000 || return",
     ]
 
 

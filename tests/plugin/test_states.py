@@ -177,7 +177,8 @@ def test_containers_of_the_cluster_are_not_ours():
             "the container could not be started or supervised; the job's log tells more",
         ),
         ("evicted", 'Usage of EmptyDir volume "x"', "Evicted", 'Usage of EmptyDir volume "x"'),
-        ("evicted", "", "Evicted", "ended because an emptyDir exceeded its sizeLimit"),
+        ("evicted", "", "Evicted", "ended because the pod wrote more than its limits allow"),
+        ("oom", "OOMKilled: used 70Mi of 64Mi", "OOMKilled", "OOMKilled: used 70Mi of 64Mi"),
     ],
 )
 def test_the_reason_that_the_job_left_is_told(cause, reason, kind, message):
@@ -186,11 +187,19 @@ def test_the_reason_that_the_job_left_is_told(cause, reason, kind, message):
     assert (state.phase, state.reason, state.message) == (Phase.TERMINATED, kind, message)
 
 
-def test_container_that_cannot_start_and_is_tried_again_tells_why():
-    ended = Ended(3, "main", 0, 127, "runtime", "no such program", again=True)
+@pytest.mark.parametrize(
+    ("cause", "reason", "message"),
+    [
+        ("runtime", "no such program", "could not be started: no such program; starts again after a pause"),
+        ("oom", "OOMKilled: used 70Mi of 64Mi", "OOMKilled: used 70Mi of 64Mi; starts again after a pause"),
+        ("exited", "", "ended with exit code 127; starts again after a pause"),
+    ],
+)
+def test_container_that_is_tried_again_tells_why(cause, reason, message):
+    ended = Ended(3, "main", 0, 127, cause, reason, again=True)
     state = container_states(record(), [JobStarted(1, "node", 1), Started(2, "main", 0), ended], over=False)["main"]
     assert (state.phase, state.reason) == (Phase.WAITING, "CrashLoopBackOff")
-    assert "could not be started: no such program" in state.message
+    assert state.message == message
 
 
 words = st.sampled_from(["job-started", "pulling", "started", "ended", "skipped", "job-ended", "nonsense"])

@@ -63,6 +63,7 @@ _labels = st.sampled_from(["a", "0", "a-b", "x--y", "l" * 63, "name", "in", "for
 # No two test processes share a uid: the job that ends first would end the other, by its mark.
 _uids = st.text("abcXYZ019-", max_size=12).map(lambda text: f"u{os.getpid()}{text}")
 _quantities = st.sampled_from(["500m", "1", 2, "1.5Gi", "1e3", "100M", "0", "4Ki", 0.25, "12345678"])
+_ample = st.sampled_from([10**12, "1e12", "1Ti", "2.5T", "1000G"])
 _modes = st.integers(0, 0o777) | st.sampled_from([0o644, 0o400, 0o755, 0])
 _bytes = st.binary(max_size=20) | texts.map(str.encode)
 
@@ -156,7 +157,7 @@ def _rarely(strategy: SearchStrategy[Any], often: SearchStrategy[Any]) -> Search
 _resources = _object(
     {},
     requests=_object({}, cpu=_quantities, memory=_quantities, **{"ephemeral-storage": _quantities}),
-    limits=_object({}, cpu=_quantities, memory=_quantities, **{"nvidia.com/gpu": st.sampled_from([0, 1, "2"])}),
+    limits=_object({}, cpu=_ample, memory=_ample, **{"nvidia.com/gpu": st.sampled_from([0, 1, "2"])}),
 )
 _security = _object(
     {},

@@ -391,6 +391,38 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         f"{MAIN}.resources.limit: no field of a container's resources that flashlink knows; did you mean 'limits'?",
     ),
     (
+        {"main": {"resources": {"requests": {"nvidia.com/gpu": 1}}}},
+        f"{MAIN}.resources.requests.nvidia.com/gpu: 1 is not equal to limits[nvidia.com/gpu], as GPUs are asked for as "
+        "limits; leave the request out",
+    ),
+    (
+        {"main": {"resources": {"requests": {"amd.com/gpu": 1}, "limits": {"amd.com/gpu": 2}}}},
+        f"{MAIN}.resources.requests.amd.com/gpu: 1 is not equal to limits[amd.com/gpu], as GPUs are asked for as "
+        "limits; leave the request out",
+    ),
+    (
+        {"main": {"resources": {"limits": {"nvidia.com/mig-1g.5gb": 1}}}},
+        f"{MAIN}.resources.limits.nvidia.com/mig-1g.5gb: no resource that a job can have; "
+        "known are amd.com/gpu, cpu, ephemeral-storage, memory, nvidia.com/gpu",
+    ),
+    (
+        {"main": {"resources": {"limits": {"gpu.intel.com/i915": 1}}}},
+        f"{MAIN}.resources.limits.gpu.intel.com/i915: no resource that a job can have; "
+        "known are amd.com/gpu, cpu, ephemeral-storage, memory, nvidia.com/gpu",
+    ),
+    (
+        {"main": {"resources": {"limits": {"nvidia.com/gpu": "500m"}}}},
+        f"{MAIN}.resources.limits.nvidia.com/gpu: '500m' is not a whole number of devices",
+    ),
+    (
+        {"main": {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}}},
+        f"{MAIN}.resources.requests.memory: '2Gi' is not at most its limit, 1Gi",
+    ),
+    (
+        {"main": {"resources": {"requests": {"cpu": 1}, "limits": {"cpu": "500m"}}}},
+        f"{MAIN}.resources.requests.cpu: 1 is not at most its limit, 500m",
+    ),
+    (
         {"main": {"resources": {"limits": {"nvidia.com/gpu": 1, "amd.com/gpu": 1}}}},
         f"{MAIN}.resources.limits: asks for GPUs of two vendors; choose one",
     ),
@@ -614,3 +646,25 @@ def test_container_images_tell_the_sidecars() -> None:
     init = [{"name": "a"}, {"name": "b", "restartPolicy": "Always"}]
     containers = container_images(msgspec.convert(request(initContainers=init)["pod"], KnownPod))
     assert containers.sidecars == {"b"}
+
+
+def test_gpus_of_two_vendors_in_one_pod_are_refused() -> None:
+    other = {"name": "other", "image": "x", "resources": {"limits": {"amd.com/gpu": 1}}}
+    init = {"name": "init", "image": "x", "resources": {"limits": {"nvidia.com/gpu": 1}}}
+    with pytest.raises(RequestError) as caught:
+        parse(request(main={}, containers=[{"name": "main", "image": "x"}, other], initContainers=[init]))
+    assert str(caught.value) == (
+        "spec.containers: container other for one of amd and init for one of nvidia: a job has GPUs of one vendor; "
+        "make two pods of it"
+    )
+
+
+def test_a_job_asks_for_what_its_limits_allow_of_memory_and_disk_and_for_the_cores_that_were_requested() -> None:
+    def asking(name: str, requests: dict[str, str], limits: dict[str, str]) -> dict[str, Any]:
+        return {"name": name, "image": "x", "resources": {"requests": requests, "limits": limits}}
+
+    first = asking("a", {"cpu": "500m", "memory": "1Gi"}, {"cpu": "2", "memory": "1.5Gi", "ephemeral-storage": "1G"})
+    second = asking("b", {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1e3"}, {})
+    pod = parse(request(main={}, containers=[first, second]))
+    assert pod.resources == Resources(cpu=1.5, memory=5 * 2**29, ephemeral_storage=10**9 + 1000)
+    assert pod.limits == Resources(cpu=2, ephemeral_storage=10**9)

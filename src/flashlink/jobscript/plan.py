@@ -60,6 +60,11 @@ class Step:
         working_dir: Absolute path, or "".
         binds: In mount order: parents before children.
         gpu: "", "nvidia" or "amd".
+        gpu_count: How many.
+        gpu_first: How many of the job's the containers beside it have before.
+        memory: Bytes that its processes may use; 0 for no limit of its own.
+        memory_volumes: EmptyDirs in memory that count as the container's, as no other mounts them.
+        disk: Bytes that it may write to its own files and logs; 0 for no limit of its own.
         root: Where what the container writes outside of its volumes goes: "disk" (the pod's scratch), "memory", or
             "read-only", which is nowhere.
         user: Uid that the process must have: the job's own, or 0 with `fake_root`; None leaves it to the job.
@@ -90,6 +95,11 @@ class Step:
     restart: str = "Never"
     restart_rules: tuple[RestartRule, ...] = ()
     sidecar: bool = False
+    gpu_count: int = 0
+    gpu_first: int = 0
+    memory: int = 0
+    memory_volumes: tuple[str, ...] = ()
+    disk: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +144,7 @@ class JobPlan:
         path: Folders before PATH of host processes.
         report: Where the job reports; None where worker and plugin share a file system.
         log_size: Bytes that are kept of each container's log; 0 for all.
+        disk: Bytes that all steps and the emptyDirs on disk may hold together; 0 for no limit.
     """
 
     uid: str
@@ -156,3 +167,4 @@ class JobPlan:
     fuse_seconds: int = 30
     report: Report | None = None
     log_size: int = 0
+    disk: int = 0

@@ -14,8 +14,9 @@ from flashlink.errors import RequestError, SiteError
 from flashlink.jobscript.binds import binds
 from flashlink.jobscript.fuse import mounts_in_container, mounts_on_worker
 from flashlink.jobscript.images import fetch_options, image
+from flashlink.jobscript.limits import limited, scratch
 from flashlink.jobscript.plan import JobPlan, Report, Step
-from flashlink.pods.pod import Container, EmptyDir, Files, Pod, Resources
+from flashlink.pods.pod import Container, Files, Pod, Resources
 from flashlink.pods.quantity import size
 from flashlink.site.config import Site
 
@@ -51,7 +52,7 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
         runtime_options=tuple(containers.options),
         init_steps=tuple(_once(_step(pod, site, folder, container)) for container in pod.init_containers),
         steps=tuple(_step(pod, site, folder, container) for container in pod.containers),
-        scratch=tuple(volume for volume in pod.volumes.values() if isinstance(volume, EmptyDir)),
+        scratch=scratch(pod),
         files=tuple(volume for volume in pod.volumes.values() if isinstance(volume, Files)),
         deadline=pod.deadline or 0,
         grace=pod.grace,
@@ -63,6 +64,7 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
         fuse_seconds=site.volumes.fuse_seconds,
         report=report,
         log_size=size(site.limits.log_size, "limits.log_size"),
+        disk=pod.limits.ephemeral_storage,
     )
 
 
@@ -92,7 +94,6 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
         env=tuple(container.env.items()),
         working_dir=container.working_dir,
         binds=binds(pod, site, folder, container),
-        gpu=max(container.requests, container.limits, key=lambda asked: asked.gpu).gpu_vendor,
         root="read-only" if container.security.read_only_root else site.containers.root,
         user=container.security.user,
         group=container.security.group,
@@ -104,7 +105,7 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
         sidecar=container.sidecar,
     )
     _check_words(step, on_host=on_host)
-    return step
+    return limited(step, container, pod)
 
 
 def _fake_root(container: Container, site: Site) -> bool:

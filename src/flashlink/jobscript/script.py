@@ -42,6 +42,11 @@ def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     yield _call("pod", *identity, str(plan.grace), str(plan.deadline))
     if plan.log_size:
         yield _call("limit_logs", str(plan.log_size))
+    for step in (*plan.init_steps, *plan.steps):
+        if step.disk:
+            yield _call("limit_disk", step.name, *_limit(step.disk))
+    if plan.disk:
+        yield _call("limit_pod_disk", *_limit(plan.disk))
     if plan.runtime_options:
         yield _call("runtime_options", *plan.runtime_options)
     if plan.image_cache:
@@ -79,8 +84,7 @@ def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     for scratch in plan.scratch:
         calls.append(_call("volume_memory" if scratch.in_memory else "volume_scratch", scratch.name))
         if scratch.size_limit:
-            limit = str(scratch.size_limit), quantity.shown(scratch.size_limit)
-            calls.append(_call("volume_limit", scratch.name, *limit))
+            calls.append(_call("limit_volume", scratch.name, *_limit(scratch.size_limit)))
     for volume in plan.files:
         calls.append(_call("volume_files", volume.name))
         calls.extend(_files(volume, masked=masked and volume.secret))
@@ -116,7 +120,9 @@ def _container(index: int, step: Step) -> Iterator[str]:
 def _properties(step: Step) -> Iterator[str]:
     yield _call("with_image", step.image, *step.fetch_options)
     if step.gpu:
-        yield _call("with_gpu", step.gpu)
+        yield _call("with_gpu", step.gpu, str(step.gpu_count), str(step.gpu_first))
+    if step.memory:
+        yield _call("with_memory", *_limit(step.memory), *step.memory_volumes)
     if step.root != "disk" and step.image:
         yield _call("with_root", step.root)
     if step.fake_root:
@@ -141,6 +147,11 @@ def _properties(step: Step) -> Iterator[str]:
         yield _call("with_argv", *step.argv)
     elif step.args:
         yield _call("with_args", *step.args)
+
+
+def _limit(size: int) -> tuple[str, str]:
+    """Bytes, as a number and as people write them."""
+    return str(size), quantity.shown(size)
 
 
 def _call(*words: str) -> str:

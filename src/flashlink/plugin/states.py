@@ -27,7 +27,7 @@ CAUSES = {
     "deadline": ("DeadlineExceeded", "stopped at the deadline (activeDeadlineSeconds or the site's wall time)"),
     "cancelled": ("Cancelled", "stopped because the pod was deleted or its job removed"),
     "finished": ("Completed", "ended after the containers of its pod"),
-    "evicted": ("Evicted", "ended because an emptyDir exceeded its sizeLimit"),
+    "evicted": ("Evicted", "ended because the pod wrote more than its limits allow"),
     "oom": ("OOMKilled", "killed because it used more memory than it may"),
     "not-started": ("NotStarted", "not started: the job ended before"),
     "runtime": ("ContainerCannotRun", "the container could not be started or supervised; the job's log tells more"),
@@ -81,22 +81,24 @@ def _ended(event: Ended, before: ContainerState | None, job: JobStatus | None) -
     code = event.exit
     if event.again:
         phase, reason = Phase.WAITING, "CrashLoopBackOff"
-        ended = f"could not be started: {event.reason}" if event.reason else f"ended with exit code {code}"
-        message = f"{ended}; starts again after a pause"
+        message = f"{_in_words(event) or f'ended with exit code {code}'}; starts again after a pause"
     else:
         phase = Phase.TERMINATED
         reason, message = CAUSES.get(event.cause, ("Error", event.cause))
         if event.cause == "signal" and code > 128:
             message = f"ended by signal {code - 128}"
-        elif event.cause == "runtime" and event.reason:
-            message = f"could not be started: {event.reason}"
-        elif event.cause == "evicted":
-            message = event.reason or message
+        elif event.reason:
+            message = _in_words(event)
         elif event.cause in ("cancelled", "deadline"):
             # However well it took SIGTERM, it was stopped before its time, so it has not succeeded.
             code = code or TERMINATED_EARLY
             message = (job.reason if job is not None else "") or message
     return ContainerState(phase, reason, message, code, started, event.time, event.instance)
+
+
+def _in_words(event: Ended) -> str:
+    """The reason that the job left, if it did."""
+    return f"could not be started: {event.reason}" if event.cause == "runtime" and event.reason else event.reason
 
 
 def _waiting(record: Record, states: Mapping[str, ContainerState]) -> Callable[[ContainerState | None], ContainerState]:

@@ -222,7 +222,7 @@ _TOKEN = _ignored("a matter of the cluster, which issues the token; interLink se
 #: Fields of each kind of volume, and of each source of a projected volume.
 VOLUME_SOURCE: Mapping[str, Mapping[str, Rule]] = {
     "emptyDir": {
-        "medium": _honoured("'' or 'Memory', which lies in the worker's /dev/shm"),
+        "medium": _honoured("'' or 'Memory', which lies in the worker's /dev/shm and counts as memory"),
         "sizeLimit": _honoured("the pod ends when it is exceeded, as when Kubernetes evicts it"),
     },
     "configMap": {"name": _honoured("of the config map, which comes with the pod"), **_ITEMS},
@@ -279,9 +279,13 @@ RESOURCE_FIELD_REF: Mapping[str, Rule] = {
 #: Fields of a container's ``resources``.
 RESOURCES: Mapping[str, Rule] = {
     "requests": _honoured(
-        "what the job asks for: the sum over containers and sidecars, or the most of an init container"
+        "what the job asks for: the sum over containers and sidecars, or the most of an init container; of memory and "
+        "ephemeral-storage the limits where they are more, since a batch system ends what exceeds its request"
     ),
-    "limits": _honoured("count as requests where there are none"),
+    "limits": _honoured(
+        "count as requests where there are none; memory: a container that uses more is killed; ephemeral-storage: the "
+        "pod ends; GPUs: the container sees as many of the job's; cpu: none is slowed down, as the job has its cores"
+    ),
     "claims": _refused("devices are asked for as resources, such as nvidia.com/gpu"),
 }
 

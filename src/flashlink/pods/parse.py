@@ -6,14 +6,15 @@ Everything in a request is hostile. What becomes of each field is decided in `fl
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from flashlink.errors import RequestError
-from flashlink.pods import fields, life, names, quantity
+from flashlink.pods import fields, life, names
 from flashlink.pods.expand import expand, references
-from flashlink.pods.pod import Container, Mount, Pod, Resources
+from flashlink.pods.pod import Container, Mount, Pod
+from flashlink.pods.resources import check_vendor, resources
 from flashlink.pods.security import security
 from flashlink.pods.value import Value
 from flashlink.pods.volumes import Contents, volume
@@ -25,9 +26,6 @@ NOT_OFFLOADED_INIT = "interlink.eu/disable-offload-init-containers"
 
 #: Linux hands no single argument or variable to a process that is longer (MAX_ARG_STRLEN, with its NUL).
 _LONGEST_TEXT = 128 * 1024 - 1
-
-_GPUS = {"nvidia.com/gpu": "nvidia", "amd.com/gpu": "amd"}
-_RESOURCES = {"cpu", "memory", "ephemeral-storage", *_GPUS}
 
 
 class Identity(NamedTuple):
@@ -87,6 +85,7 @@ def parse_pod(request: CreateRequest) -> Pod:
         raise spec["containers"].wrong("a list with a container that runs here")
     _check_unique([*spec["initContainers"].each(), *spec["containers"].each()], "container")
     _check_unique(spec["volumes"].each(), "volume")
+    check_vendor((*init_containers, *containers))
     mounted = {mount.volume for container in (*init_containers, *containers) for mount in container.mounts}
     contents = Contents.of(Value(request.container, "container"))
     grace = spec["terminationGracePeriodSeconds"].integer(0)
@@ -168,9 +167,7 @@ def _containers(containers: Value, spec: Value, away: Collection[str], *, init: 
 def _container(container: Value, spec: Value, *, init: bool) -> Container:
     fields.check(container, fields.CONTAINER, "container")
     env = _env(container["env"])
-    resources = container["resources"]
-    fields.check(resources, fields.RESOURCES, "container's resources")
-    limits = _resources(resources["limits"], {})
+    requests, limits = resources(container["resources"])
     return Container(
         name=names.label(container["name"]),
         image=names.image(container["image"]),
@@ -179,7 +176,7 @@ def _container(container: Value, spec: Value, *, init: bool) -> Container:
         env=env,
         working_dir=names.absolute_path(container["workingDir"]) if container["workingDir"] else "",
         mounts=_mounts(container["volumeMounts"], spec["volumes"], env),
-        requests=_resources(resources["requests"], resources["limits"].mapping()),
+        requests=requests,
         limits=limits,
         security=security(container["securityContext"], spec["securityContext"]),
         pull=container["imagePullPolicy"].one_of(("", "Always", "IfNotPresent", "Never"), ""),
@@ -247,22 +244,3 @@ def _sub_path(mount: Value, env: Mapping[str, str]) -> str:
         if name not in env:
             raise mount["subPathExpr"].wrong(f"made of variables of the container: it has no {name!r}")
     return names.inner_path(mount["subPathExpr"], _argument(mount["subPathExpr"], env))
-
-
-def _resources(given: Value, otherwise: Mapping[str, Any]) -> Resources:
-    """Resources; those not `given` are taken from `otherwise`."""
-    for name, amount in given.items():
-        if name not in _RESOURCES and amount.raw not in (0, "0", None):
-            raise amount.refuse(f"no resource that a job can have; known are {', '.join(sorted(_RESOURCES))}")
-    table = Value({**otherwise, **given.mapping()}, given.place)
-    gpus = {kind: quantity.count(table[name].raw, table[name].place) for name, kind in _GPUS.items()}
-    vendors = [kind for kind, number in gpus.items() if number]
-    if len(vendors) > 1:
-        raise given.refuse("asks for GPUs of two vendors; choose one")
-    return Resources(
-        cpu=quantity.cores(table["cpu"].raw, table["cpu"].place),
-        memory=quantity.size(table["memory"].raw, table["memory"].place),
-        ephemeral_storage=quantity.size(table["ephemeral-storage"].raw, table["ephemeral-storage"].place),
-        gpu=sum(gpus.values()),
-        gpu_vendor=vendors[0] if vendors else "",
-    )

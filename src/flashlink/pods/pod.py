@@ -7,7 +7,7 @@ in here comes from a pod's author and is hostile until quoted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -112,6 +112,19 @@ class Container:
     restart: str = ""
     restart_rules: tuple[RestartRule, ...] = ()
     sidecar: bool = False
+
+    @property
+    def needs(self) -> Resources:
+        """What the container must have: its requests, and of memory and disk what its limits allow.
+
+        A cluster lets a container use more than it has requested. A batch system ends a job that uses more than it
+        asked for.
+        """
+        return replace(
+            self.requests,
+            memory=max(self.requests.memory, self.limits.memory),
+            ephemeral_storage=max(self.requests.ephemeral_storage, self.limits.ephemeral_storage),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,18 +250,25 @@ class Pod:
 
     @property
     def resources(self) -> Resources:
-        """What the pod asks for, as Kubernetes reckons it.
+        """What the pod's job asks for: `Container.needs`, as Kubernetes reckons up the requests of a pod."""
+        return self._together(lambda container: container.needs)
 
-        That is the sum over containers and sidecars, or what an init container needs together with the sidecars before
-        it, where that is more.
-        """
+    @property
+    def limits(self) -> Resources:
+        """The pod's limits; of memory there is one only if all containers have one, as in Kubernetes."""
+        limits = self._together(lambda container: container.limits)
+        all_limited = all(container.limits.memory for container in (*self.init_containers, *self.containers))
+        return limits if all_limited else replace(limits, memory=0)
+
+    def _together(self, part: Callable[[Container], Resources]) -> Resources:
+        """The sum over containers and sidecars, or an init container with the sidecars before it where that is more."""
         sidecars, most = Resources(), Resources()
         for container in self.init_containers:
-            together = _combined(sum, sidecars, container.requests)
+            together = _combined(sum, sidecars, part(container))
             most = _combined(max, most, together)
             if container.sidecar:
                 sidecars = together
-        return _combined(max, most, _combined(sum, sidecars, *(container.requests for container in self.containers)))
+        return _combined(max, most, _combined(sum, sidecars, *map(part, self.containers)))
 
 
 def _combined(how: Callable[[Iterable[Any]], Any], *items: Resources) -> Resources:

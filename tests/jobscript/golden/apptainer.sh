@@ -15,7 +15,7 @@ volumes() {
 
 container_0() {
   with_image /images/a.sif
-  with_gpu nvidia
+  with_gpu nvidia 0 0
   with_restart OnFailure
   with_workdir /data
   with_env A 'x y'

@@ -14,6 +14,7 @@ start_apptainer() {
     nvidia) options+=(--nv) ;;
     amd) options+=(--rocm) ;;
   esac
+  show_gpus
   set_home ${env[@]+"${env[@]}"}
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
     options+=(--mount "$(mount_option "${binds[position]}" "${binds[position + 1]}" "${binds[position + 2]}")")

@@ -1,8 +1,6 @@
 # shellcheck shell=bash
 # One container: what it is (declared by a generated function) and the shell that supervises it.
 
-# VENDOR: nvidia or amd.
-with_gpu() { gpu=$1; }
 # FOLDER
 with_workdir() { workdir=$1; }
 # The command line; without it the image's own entry point runs.
@@ -24,6 +22,7 @@ with_bind() {
 declare_container() {
   name=${pod_names[$1]} image='' gpu='' workdir='' root=disk fake_root='' restart=Never
   argv=() args=() env=() binds=() identity=() fetch_options=() fuses=() restart_rules=()
+  memory_limit=0 memory_volumes=()
   "${pod_functions[$1]}"
 }
 
@@ -61,6 +60,8 @@ supervise() {
     journal started "$name" "instance=$instance"
     forget_log $((instance - 2))
     open_log "$pod_folder/logs/$name.$instance.log"
+    oom='' memory_used=0
+    read_oom_kills && oom_before=$oom_kills
     launch "$index" "$log" &
     child=$!
     [[ ! $stop ]] || stop_container "$stop"
@@ -97,6 +98,11 @@ end_instance() {
   if [[ -e $pod_folder/tmp/$name.failed ]]; then
     rm -f -- "$pod_folder/tmp/$name.failed"
     cause=runtime
+  fi
+  ((code != 137)) || [[ $stop || $oom ]] || ask_kernel
+  if [[ $oom && ! $stop ]]; then
+    cause=oom code=137
+    give_reason "$log" "$oom"
   fi
   cause=${stop:-$cause}
   if [[ ($cause == deadline || $cause == evicted) && $code == 0 ]]; then
@@ -141,6 +147,7 @@ watch_instance() {
   looks=$((looks + 1))
   keep_log_flowing
   note_log
+  watch_memory
 }
 
 # Seconds between SIGTERM and SIGKILL: none when the pod is evicted; of a sidecar what the others have left.

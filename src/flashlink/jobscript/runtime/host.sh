@@ -25,6 +25,7 @@ unshare_mounts() {
 become_process() {
   local home=$pod_folder/tmp/$name inside outside
   local -a identity=() tidy=()
+  show_gpus
   cd -- "${workdir:-$home}" 2>/dev/null || refuse "its working directory $workdir does not exist on this machine"
   read -r inside outside _ </proc/self/uid_map
   if ((EUID == 0 && inside != outside)); then # mounting is over: be oneself again

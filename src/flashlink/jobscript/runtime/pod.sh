@@ -84,11 +84,7 @@ prepare() {
   start_reporter || return
   volumes || return
   start_watcher
-  if ((${#volume_limits[@]})); then
-    watch_volumes &
-    sizer=$!
-    disown "$sizer"
-  fi
+  find_oom_counter
 }
 
 pod_exit=0
@@ -205,7 +201,6 @@ finish() {
     fi
   done
   unmount_volumes
-  kill_group "${sizer:-}"
   kill_group "${watcher:-}"
   kill_tagged
   remove_scratch

@@ -1,40 +1,23 @@
 # shellcheck shell=bash
 # The volumes that live in the pod's own folder, or behind a link there in memory.
 
-volume_limits=() # NAME BYTES SHOWN of each emptyDir with a sizeLimit
+disk_scratch=()   # names of the emptyDirs on disk
+memory_scratch=() # and of those in memory
 
 # NAME: an emptyDir.
-volume_scratch() { mkdir -m 0777 -- "$pod_folder/volumes/$1"; }
+volume_scratch() {
+  disk_scratch+=("$1")
+  mkdir -m 0777 -- "$pod_folder/volumes/$1"
+}
 
 # NAME: an emptyDir in memory, where that is a file system.
 volume_memory() {
   if [[ $(stat -f -c %T /dev/shm 2>/dev/null) != tmpfs ]]; then
     abandon "emptyDir $1 has medium Memory, and this machine has no tmpfs at /dev/shm; leave the medium out"
   fi
+  memory_scratch+=("$1")
   [[ -d $pod_memory && ! -L $pod_memory && -O $pod_memory ]] || mkdir -m 0700 -- "$pod_memory" || return
   mkdir -m 0777 -- "$pod_memory/$1" && ln -s -- "$pod_memory/$1" "$pod_folder/volumes/$1"
-}
-
-# NAME BYTES SHOWN: the sizeLimit of an emptyDir, also as people write it.
-volume_limit() { volume_limits+=("$1" "$2" "$3"); }
-
-# End the pod when an emptyDir has grown over its limit. As the kubelet, it looks every few seconds: a limit is no quota.
-watch_volumes() {
-  trap '' TERM INT HUP
-  local position size began
-  while kill -0 "$$" 2>/dev/null; do
-    began=$SECONDS
-    for ((position = 0; position < ${#volume_limits[@]}; position += 3)); do
-      read -r size _ < <(du -s -B1 -- "$pod_folder/volumes/${volume_limits[position]}/" 2>/dev/null)
-      if ((${size:-0} > volume_limits[position + 1])); then
-        printf 'Usage of EmptyDir volume "%s" exceeds the limit "%s"\n' \
-          "${volume_limits[position]}" "${volume_limits[position + 2]}" >"$pod_folder/tmp/.evicted"
-        kill -USR2 "$$"
-        return
-      fi
-    done
-    tick $((1 + 10 * (SECONDS - began))) # with very many files the look itself takes long
-  done
 }
 
 # NAME: the folder of a config map, secret or projected volume.

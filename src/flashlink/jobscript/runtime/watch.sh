@@ -10,6 +10,7 @@ watch_job() {
       due=0
     fi
     bound_job_log
+    watch_disk
     tick 1
   done
   kill_tagged
