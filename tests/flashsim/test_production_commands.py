@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import uproot
 
 from flashlink.cli import main
 from flashlink.flashsim.files import metadata, read
+from flashlink.flashsim.lhcb import NAMES
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 
 
@@ -44,6 +46,11 @@ def test_the_same_command_gives_the_same_bytes(tmp_path, generated):
     [
         (["generate", "--events", "0", "--seed", "1", "--output", "o.parquet"], "events: 0 is not a positive number"),
         (["generate", "--events", "many", "--seed", "1", "--output", "o.parquet"], "--events"),
+        (
+            ["generate", "--events", "1", "--seed", "1", "--gun", "13", "--gun-p", "9", "3", "--output", "o.parquet"],
+            "gun",
+        ),
+        (["convert", "text", "--names", "lhcb", "--output", "o.parquet"], ".root"),
         (["reference", "none.parquet", "--seed", "1", "--output", "o.parquet"], "none.parquet: cannot be read"),
         (["reference", "text", "--seed", "1", "--output", "o.parquet"], "text: not a whole Parquet file"),
         (["convert", "text", "--output", "o.csv"], ".parquet or .root"),
@@ -58,6 +65,45 @@ def test_what_is_wrong_is_one_line_and_no_output(tmp_path, monkeypatch, capsys, 
     assert error.count("\n") == 1
     assert words in error
     assert [item.name for item in tmp_path.iterdir()] == ["text"]
+
+
+def test_names_of_lhcb_in_root(tmp_path, generated):
+    tracks, root = tmp_path / "r.parquet", tmp_path / "r.root"
+    assert main(["reference", str(generated), "--seed", "1", "--output", str(tracks)]) == 0
+    assert main(["convert", str(tracks), "--names", "lhcb", "--output", str(root)]) == 0
+    with uproot.open(root) as file:
+        branches = file["tracks"].arrays(["eventNumber", "PIDK", "cov_x_x"], library="np")
+    found = read(tracks, RECONSTRUCTED)
+    assert (branches["PIDK"] == found["dll_k"]).all()
+    assert (branches["eventNumber"] == found["event"]).all()
+    assert set(NAMES) <= set(RECONSTRUCTED)
+    assert len(set(NAMES.values())) == len(NAMES)
+
+
+def test_a_gun(tmp_path):
+    path = tmp_path / "g.parquet"
+    command = [
+        "generate",
+        "--events",
+        "4",
+        "--seed",
+        "1",
+        "--gun",
+        "321",
+        "--gun-p",
+        "5e3",
+        "6e3",
+        "--output",
+        str(path),
+    ]
+    assert main([*command, "--gun-particles", "10", "--first-event", "30"]) == 0
+    columns = read(path, GENERATED)
+    assert (np.abs(columns["pdg"]) == 321).all()
+    assert np.unique(columns["event"]).tolist() == [30, 31, 32, 33]
+    p = np.sqrt(columns["px"] ** 2 + columns["py"] ** 2 + columns["pz"] ** 2)
+    assert (p >= 5e3).all()
+    assert (p <= 6e3).all()
+    assert metadata(path)["gun"]["pdg"] == 321
 
 
 def test_help_does_not_load_the_simulation():

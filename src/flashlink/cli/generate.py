@@ -14,6 +14,10 @@ import click
 )
 @click.option("--signal", type=int, help="PDG number of a particle that each event must have; 0 for any event.")
 @click.option("--decay", multiple=True, help="Line of Pythia's for the decay of one such particle; repeatable.")
+@click.option("--gun", type=click.Choice(["11", "13", "211", "321", "2212"]), help="Fire such particles instead.")
+@click.option("--gun-p", type=(float, float), default=(2e3, 1e5), show_default=True, help="Their momenta, MeV.")
+@click.option("--gun-eta", type=(float, float), default=(2.0, 5.0), show_default=True, help="Their pseudorapidities.")
+@click.option("--gun-particles", type=int, default=50, show_default=True, help="How many of them in an event.")
 @click.option(
     "--first-event", type=int, default=0, show_default=True, help="Number of the first; give each chunk its own."
 )
@@ -22,21 +26,31 @@ import click
 @click.option("--record", type=click.Path(path_type=Path), help="Write what the step did and cost, as JSON.")
 def command(
     events: int, first_event: int, seed: int, settings: Path | None, signal: int | None, decay: tuple[str, ...],
+    gun: str | None, gun_p: tuple[float, float], gun_eta: tuple[float, float], gun_particles: int,
     output: Path, record: Path | None,
 ) -> None:  # fmt: skip
     """Generate collisions with Pythia 8, each with one B+ -> J/psi(mu+ mu-) K+ or its charge conjugate.
 
     Other signals: `--signal 531 --decay '531:onMode = off' --decay '531:onIfMatch = 333 22'`. The decay lines hold for
     one of the signal particles, the rest of the event is Pythia's own. With --settings and without --signal any event
-    is taken as it is.
+    is taken as it is. With --gun there is no collision, but particles and antiparticles from a beam spot, even in
+    pseudorapidity and in the logarithm of the momentum.
     """
     from flashlink.flashsim.files import write
     from flashlink.flashsim.generate import generate
+    from flashlink.flashsim.gun import fire_events
     from flashlink.flashsim.pythia import B_TO_JPSI_K, Process, read_settings
     from flashlink.flashsim.records import recording
     from flashlink.flashsim.samples import GENERATED
 
     with recording("generate", record, seed) as step:
+        if gun:
+            fired = fire_events(
+                events, int(gun), gun_p, gun_eta, seed, first_event=first_event, per_event=gun_particles
+            )
+            write(output, fired.columns, GENERATED, fired.metadata)
+            step.events, step.particles = events, len(fired.columns["event"])
+            return
         process = B_TO_JPSI_K
         if settings or signal is not None or decay:
             lines = read_settings(settings) if settings else process.settings

@@ -90,7 +90,7 @@ class Joined:
     events: int = 0
 
 
-def join(paths: Sequence[Path], output: Path) -> Joined:
+def join(paths: Sequence[Path], output: Path, names: Mapping[str, str] | None = None) -> Joined:
     """Put samples one after the other into one file, Parquet or ROOT (TTree ``tracks``) by the suffix of `output`.
 
     Memory holds one input at a time.
@@ -98,11 +98,14 @@ def join(paths: Sequence[Path], output: Path) -> Joined:
     Args:
         paths: Parquet files with the same columns, in the order in which their rows shall stand.
         output: Ends with ``.parquet`` or ``.root``.
+        names: Columns to other names, in a ROOT file; the others keep theirs.
 
     Raises:
         RequestError: Files differ in their columns, cannot be read, or the suffix is another.
     """
     writers = {".parquet": _join_parquet, ".root": _join_root}
+    if names and output.suffix != ".root":
+        raise wrong(f"output {output}", output.suffix, ".root, where names of other experiments stand")
     if output.suffix not in writers:
         raise wrong(f"output {output}", output.suffix, "a file name that ends with .parquet or .root")
     if not paths:
@@ -112,7 +115,7 @@ def join(paths: Sequence[Path], output: Path) -> Joined:
     noted = notes[0] if len(notes) == 1 else {"joined": notes}
     with replacing(output) as temporary:
         joined = Joined()
-        writers[output.suffix](_tables(paths, joined), schema, noted, temporary)
+        writers[output.suffix](_tables(paths, joined), schema, noted, temporary, names or {})
     return joined
 
 
@@ -224,18 +227,24 @@ def _tables(paths: Sequence[Path], joined: Joined) -> Iterator[pa.Table]:
                 yield table
 
 
-def _join_parquet(tables: Iterator[pa.Table], schema: pa.Schema, noted: Mapping[str, Any], output: Path) -> None:
+def _join_parquet(
+    tables: Iterator[pa.Table], schema: pa.Schema, noted: Mapping[str, Any], output: Path, _: Mapping[str, str]
+) -> None:  # fmt: skip
     with pq.ParquetWriter(output, schema.with_metadata(_note(noted)), compression="zstd") as writer:
         for table in tables:
             writer.write_table(table.replace_schema_metadata(writer.schema.metadata))
 
 
-def _join_root(tables: Iterator[pa.Table], schema: pa.Schema, noted: Mapping[str, Any], output: Path) -> None:
+def _join_root(
+    tables: Iterator[pa.Table], schema: pa.Schema, noted: Mapping[str, Any], output: Path, names: Mapping[str, str]
+) -> None:  # fmt: skip
     import uproot  # only here: it takes half a second to import
 
     with uproot.recreate(output) as file:
-        tree = file.mktree("tracks", {field.name: np.dtype(field.type.to_pandas_dtype()) for field in schema})
+        tree = file.mktree(
+            "tracks", {names.get(field.name, field.name): np.dtype(field.type.to_pandas_dtype()) for field in schema}
+        )
         for table in tables:
             if table.num_rows:
-                tree.extend({name: table.column(name).to_numpy() for name in schema.names})
+                tree.extend({names.get(name, name): table.column(name).to_numpy() for name in schema.names})
         file["provenance"] = json.dumps(noted, sort_keys=True)

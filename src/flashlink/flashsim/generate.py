@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from flashlink import __version__
 from flashlink.errors import wrong
+from flashlink.flashsim.acceptance import CHARGED, ETA_RANGE, LEAST_MOMENTUM, LEPTONS, kept, places
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.polarisation import longitudinal_decays
 from flashlink.flashsim.pythia import B_TO_JPSI_K, Collisions, Decays, Generator, Process
@@ -33,21 +34,12 @@ B_PLUS, J_PSI, MUON, K_PLUS = 521, 443, 13, 321
 #: Standard deviations of the beam spot in x, y, z, mm: as at LHCb in Run 2.
 BEAM_SPOT = (0.03, 0.03, 40.0)
 
-#: What the spectrometer can see: pseudorapidity, least momentum in MeV, last production vertex along the beam in mm.
-ETA_RANGE = (1.4, 6.0)
-LEAST_MOMENTUM = 1000.0
-LAST_ORIGIN = 2500.0
-
 #: Events that share a sequence of random numbers, and collisions that Pythia makes at once.
 BLOCK, BATCH = 125, 50
 
 _SEQUENCES = 900_000_000
 _GEV = 1000.0
 _LEAST_PZ = LEAST_MOMENTUM / _GEV * np.tanh(ETA_RANGE[0])
-
-#: Charged particles that live long enough, and the sign of the charge of those with positive PDG numbers.
-_CHARGED = np.array([11, MUON, 211, K_PLUS, 2212])
-_LEPTONS = (11, MUON)
 
 
 @dataclass(frozen=True)
@@ -176,8 +168,8 @@ def _of_record(collisions: Collisions, side: npt.NDArray[np.float64]) -> Columns
     """The charged particles of collisions that go to their `side`, fast enough to be seen."""
     forward = side[collisions.event] * collisions.momentum[:, 2] > _LEAST_PZ
     seen = collisions[np.flatnonzero(forward & collisions.final)]
-    seen = seen[np.flatnonzero(np.isin(np.abs(seen.pdg), _CHARGED))]
-    charge = np.sign(seen.pdg) * np.where(np.isin(np.abs(seen.pdg), _LEPTONS), -1, 1)
+    seen = seen[np.flatnonzero(np.isin(np.abs(seen.pdg), CHARGED))]
+    charge = np.sign(seen.pdg) * np.where(np.isin(np.abs(seen.pdg), LEPTONS), -1, 1)
     return _part(seen.event, seen.pdg, charge, seen.momentum, seen.place)
 
 
@@ -185,7 +177,7 @@ def _of_decays(decays: Decays, event: npt.NDArray[np.int64]) -> Columns:
     """The chains of particles that come from the events `event`: each with its products behind it."""
     order = np.lexsort((np.arange(len(decays.root)), decays.root))
     place = np.empty_like(order)
-    place[order] = _place(np.bincount(decays.root))
+    place[order] = places(np.bincount(decays.root))
     mother = np.where(decays.mother >= 0, place[decays.mother], -1)
     columns = _part(event[decays.root], decays.pdg, decays.charge, decays.momentum, decays.place)
     columns |= {"mother": mother, "stable": decays.final, "signal": np.ones(len(order), dtype=bool)}
@@ -195,7 +187,7 @@ def _of_decays(decays: Decays, event: npt.NDArray[np.int64]) -> Columns:
 def _others(chains: Columns, side: npt.NDArray[np.float64]) -> Columns:
     """Of decays that are not the signal: the charged particles that go to their `side`."""
     forward = side[chains["event"]] * chains["pz"] > _LEAST_PZ
-    kept = np.flatnonzero(forward & chains["stable"] & np.isin(np.abs(chains["pdg"]), _CHARGED))
+    kept = np.flatnonzero(forward & chains["stable"] & np.isin(np.abs(chains["pdg"]), CHARGED))
     columns = {name: values[kept] for name, values in chains.items()}
     return columns | {"mother": np.full(len(kept), -1), "signal": np.zeros(len(kept), dtype=bool)}
 
@@ -213,12 +205,8 @@ def _table(columns: Columns, seed: int) -> Columns:
     for name in ("px", "py", "pz", "energy"):
         columns[name] = columns[name] * _GEV
     _polarise(columns, seed)
-    kept = columns["signal"] | _visible(columns)
-    columns = {name: values[kept] for name, values in columns.items()}
-    numbers, event, sizes = np.unique(columns["event"], return_inverse=True, return_counts=True)
-    columns["particle"] = _place(sizes)
-    seen = columns["stable"] & (columns["charge"] != 0)
-    columns["multiplicity"] = np.bincount(event, weights=seen)[event]
+    columns = kept(columns)
+    numbers, event = np.unique(columns["event"], return_inverse=True)
     spot = np.array(BEAM_SPOT)[:, None] * Stream(seed, "generate/beamspot").normal(numbers, 0, 3)
     for axis, place in zip("xyz", spot, strict=True):
         columns[f"pv_{axis}"] = place[event]
@@ -239,19 +227,3 @@ def _polarise(columns: Columns, seed: int) -> None:
     for rows, muons in zip((plus, minus), longitudinal_decays(of_b, of_psi, columns["event"][b], seed), strict=True):
         for name, values in zip(names, muons.T, strict=True):
             columns[name][rows] = values
-
-
-def _place(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """0, 1, … in each group of the given sizes."""
-    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-
-
-def _visible(columns: Columns) -> npt.NDArray[np.bool_]:
-    transverse = np.hypot(columns["px"], columns["py"])
-    eta = np.arcsinh(columns["pz"] / transverse)
-    return (
-        (eta > ETA_RANGE[0])
-        & (eta < ETA_RANGE[1])
-        & (np.hypot(transverse, columns["pz"]) > LEAST_MOMENTUM)
-        & (columns["z"] < LAST_ORIGIN)
-    )

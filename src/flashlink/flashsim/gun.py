@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from flashlink import __version__
+from flashlink.errors import wrong
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.samples import GENERATED
@@ -12,6 +17,41 @@ from flashlink.flashsim.samples import GENERATED
 #: Classes that the gun fires: PDG number to mass in MeV (PDG 2024) and sign of the charge.
 _MASSES = {11: 0.51099895, 13: 105.6583755, 211: 139.57039, 321: 493.677, 2212: 938.27208816}
 _NEGATIVE = (11, 13)
+
+
+@dataclass(frozen=True)
+class Fired:
+    """What a gun made.
+
+    Attributes:
+        columns: The table, by `flashlink.flashsim.samples.GENERATED`.
+        metadata: What made it.
+    """
+
+    columns: Columns
+    metadata: dict[str, Any]
+
+
+def fire_events(
+    events: int, pdg: int, momentum: tuple[float, float], eta: tuple[float, float], seed: int,
+    *, first_event: int = 0, per_event: int = 50,
+) -> Fired:  # fmt: skip
+    """Fire whole events, with what to note of them; arguments are those of `fire`.
+
+    Raises:
+        RequestError: A number is out of range.
+    """
+    for name, value in (("events", events), ("particles in an event", per_event)):
+        if value < 1:
+            raise wrong(name, value, "a positive number")
+    if not 0 < momentum[0] <= momentum[1] < np.inf:
+        raise wrong("momenta of the gun", momentum, "a range of positive numbers in MeV, the smaller one first")
+    if not -10 <= eta[0] <= eta[1] <= 10:
+        raise wrong("pseudorapidities of the gun", eta, "a range within -10 and 10, the smaller one first")
+    columns = fire(events * per_event, pdg, momentum, eta, seed, first_event=first_event, per_event=per_event)
+    gun = {"pdg": pdg, "p_mev": list(momentum), "eta": list(eta), "per_event": per_event}
+    numbers = {"seed": seed, "first_event": first_event, "events": events}
+    return Fired(columns, {"kind": "generated", "gun": gun, **numbers, "versions": {"flashlink": __version__}})
 
 
 def fire(

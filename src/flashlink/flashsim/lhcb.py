@@ -1,0 +1,48 @@
+"""Names of LHCb's tuples (DaVinci's DecayTreeTuple and FunTuple) for the columns of reconstructed samples.
+
+Only columns that mean the same have another name; units are MeV and mm in both.
+"""
+
+from __future__ import annotations
+
+#: Our column to LHCb's branch.
+NAMES = {
+    "event": "eventNumber",
+    "true_pdg": "TRUEID",
+    "category": "TRACK_Type",
+    "charge": "Q",
+    "x": "TRACK_FirstState_X",
+    "y": "TRACK_FirstState_Y",
+    "z": "TRACK_FirstState_Z",
+    "tx": "TRACK_FirstState_TX",
+    "ty": "TRACK_FirstState_TY",
+    "qop": "TRACK_FirstState_QOverP",
+    "p": "P",
+    "chi2": "TRACK_CHI2",
+    "ndf": "TRACK_nDoF",
+    "ghost_probability": "TRACK_GhostProb",
+    "vertex_hits": "TRACK_nVeloHits",
+    "upstream_hits": "TRACK_nTTHits",
+    "station_hits": "TRACK_nTHits",
+    "is_muon": "isMuon",
+    "rich_dll_e": "RichDLLe",
+    "rich_dll_mu": "RichDLLmu",
+    "rich_dll_k": "RichDLLk",
+    "rich_dll_p": "RichDLLp",
+    "muon_dll_mu": "MuonDLLmu",
+    "calo_dll_e": "EcalPIDe",
+    "calo_dll_mu": "EcalPIDmu",
+    "dll_e": "PIDe",
+    "dll_mu": "PIDmu",
+    "dll_k": "PIDK",
+    "dll_p": "PIDp",
+    "prob_e": "ProbNNe",
+    "prob_mu": "ProbNNmu",
+    "prob_pi": "ProbNNpi",
+    "prob_k": "ProbNNk",
+    "prob_p": "ProbNNp",
+    "tracks": "nTracks",
+    "pv_x": "OWNPV_X",
+    "pv_y": "OWNPV_Y",
+    "pv_z": "OWNPV_Z",
+}
