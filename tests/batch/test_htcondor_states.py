@@ -12,6 +12,13 @@ from flashlink.batch.htcondor.states import ENDING_HOLDS, status
 RAN = {"JobCurrentStartDate": 100, "EnteredCurrentStatus": 200, "LastRemoteHost": "slot1_2@node-7.site.example"}
 HELD = {"JobStatus": 5, "EnteredCurrentStatus": 200, "HoldReason": "because"}
 
+FROM_HOLD = {
+    "JobStatus": 3,
+    "LastJobStatus": 5,
+    "LastHoldReason": "because",
+    "RemoveReason": "The job attribute PeriodicRemove expression 'x' evaluated to TRUE",
+}
+
 TABLE: list[tuple[dict[str, Any], JobState, int | None, str]] = [
     ({"JobStatus": 1}, JobState.QUEUED, None, ""),
     ({"JobStatus": 1, "NumJobStarts": 1}, JobState.QUEUED, None, "it was evicted from its worker and waits"),
@@ -22,8 +29,16 @@ TABLE: list[tuple[dict[str, Any], JobState, int | None, str]] = [
     ({"JobStatus": 7}, JobState.RUNNING, None, "suspended by the site"),
     ({"JobStatus": 3, "RemoteHost": "slot1@node"}, JobState.RUNNING, None, "removed"),
     ({"JobStatus": 3, "RemoveReason": "via condor_rm (by user op)"}, JobState.ENDED, 143, "via condor_rm (by user op)"),
-    ({**HELD, "JobStatus": 3, "HoldReasonCode": 13}, JobState.ENDED, 143, "held for too long: because"),
-    ({**HELD, "JobStatus": 3, "HoldReasonCode": 34}, JobState.ENDED, 137, "because"),
+    ({**FROM_HOLD, "LastHoldReasonCode": 13}, JobState.ENDED, 143, "held for too long: because"),
+    ({**FROM_HOLD, "LastHoldReasonCode": 34}, JobState.ENDED, 137, "because"),
+    (
+        {**FROM_HOLD, "LastHoldReasonCode": 1, "RemoveReason": "by op"},
+        JobState.ENDED,
+        143,
+        "by op; it had been held: beca",
+    ),
+    ({**FROM_HOLD, "LastHoldReasonCode": 16, "RemoveReason": "by op"}, JobState.ENDED, 143, "removed: by op"),
+    ({**FROM_HOLD, "LastJobStatus": 2, "RemoveReason": "by op"}, JobState.ENDED, 143, "removed: by op"),
     ({"JobStatus": 4, "ExitCode": 0}, JobState.ENDED, 0, ""),
     ({"JobStatus": 4, "ExitCode": 255, "ExitBySignal": False}, JobState.ENDED, 255, ""),
     ({"JobStatus": 4, "ExitBySignal": True, "ExitSignal": 9}, JobState.ENDED, 137, "killed by signal 9"),

@@ -72,6 +72,16 @@ def test_a_stubborn_script_is_killed_after_its_grace(worker: Worker) -> None:
     assert worker.end() == "walltime"
 
 
+def test_a_script_that_was_killed_is_told_from_one_that_exits_so(worker: Worker) -> None:
+    assert worker.start("kill -9 $$").wait(20) == 137
+    assert worker.end() == "killed"
+
+
+def test_an_exit_code_above_128_is_no_kill(worker: Worker) -> None:
+    assert worker.start("exit 137").wait(20) == 137
+    assert worker.end() == "exited"
+
+
 def test_sigterm_is_passed_on_and_waited_for(worker: Worker) -> None:
     worker.start("trap 'sleep 0.5; exit 9' TERM; touch up; while :; do sleep 0.1; done", walltime=600)
     worker.wait_for("up")

@@ -58,6 +58,7 @@ class Client:
         if find_spec("htcondor2") is None:
             raise SiteError("batch.system: HTCondor's bindings are not installed; install flashlink[htcondor]")
         self._setup = setup
+        self._place = setup["pool"] or "this machine"
         self._environment = environment
         self._log = log
         self._longest = longest
@@ -74,7 +75,7 @@ class Client:
         if answer.refused:
             raise RefusedError(_refusal(answer.error))
         if answer.error:
-            raise SiteError(f"HTCondor: {one_line(answer.error)}", transient=True)
+            raise SiteError(f"HTCondor at {self._place}: {one_line(answer.error)}", transient=True)
         return answer.answer
 
     def close(self) -> None:

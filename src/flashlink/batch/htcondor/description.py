@@ -37,7 +37,6 @@ def describe(spec: JobSpec, options: Options) -> Description:
     return {
         "universe": "vanilla",
         "batch_name": "$(name)",
-        "environment": '"FLASHLINK_POD=$(uid)"',
         "notification": "never",
         "initialdir": "$(folder)",
         "output": "job.log",

@@ -58,11 +58,11 @@ class Output:
             if number in self._troubles and time.time() - (status.ended or 0.0) < PATIENCE:
                 return JobStatus(JobState.RUNNING, None, f"its output cannot be fetched yet: {trouble}", status.node)
             return replace(status, reason=f"its output could not be fetched: {trouble}")
-        if _ended_by_walltime(ad):
-            return replace(status, reason=walltime_reason(ad.get("FlashlinkWalltime", "?")))
-        if (status.exit_code or 0) > 128 and not status.reason:
-            code = status.exit_code or 0
-            return replace(status, reason=f"exit code {code}, as of a process that signal {code - 128} has killed")
+        match _cause(ad):
+            case b"walltime":
+                return replace(status, reason=walltime_reason(ad.get("FlashlinkWalltime", "?")))
+            case b"killed":
+                return replace(status, reason=f"its script was killed by signal {(status.exit_code or 128) - 128}")
         return status
 
     def forget(self, numbers: Sequence[str]) -> None:
@@ -103,9 +103,10 @@ def _make_folder(ad: Ad) -> None:
             folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def _ended_by_walltime(ad: Ad) -> bool:
+def _cause(ad: Ad) -> bytes:
+    """The word that ``worker.sh`` has left; empty if it left none."""
     try:
         with (Path(str(ad.get("SUBMIT_Iwd", ""))) / "end").open("rb") as file:
-            return file.read(16).strip() == b"walltime"
+            return file.read(16).strip()
     except OSError:
-        return False
+        return b""

@@ -17,9 +17,9 @@ Ad = Mapping[str, Any]
 #: Attributes that `status` reads, for the projection of queries.
 ATTRIBUTES = (
     "ClusterId", "ProcId", "JobStatus", "FlashlinkUid", "EnteredCurrentStatus", "HoldReason", "HoldReasonCode",
-    "RemoveReason", "ExitCode", "ExitBySignal", "ExitSignal", "NumJobStarts", "RemoteHost", "LastRemoteHost",
-    "JobCurrentStartDate", "JobStartDate", "CompletionDate", "VacateReason", "FlashlinkWalltime", "StageInFinish",
-    "StageOutFinish", "SUBMIT_Iwd",
+    "LastJobStatus", "LastHoldReason", "LastHoldReasonCode", "RemoveReason", "ExitCode", "ExitBySignal", "ExitSignal",
+    "NumJobStarts", "RemoteHost", "LastRemoteHost", "JobCurrentStartDate", "JobStartDate", "CompletionDate",
+    "VacateReason", "FlashlinkWalltime", "StageInFinish", "StageOutFinish", "SUBMIT_Iwd",
 )  # fmt: skip
 
 #: Exit code of a job that was removed: 128 + SIGTERM, by which HTCondor ends it.
@@ -77,7 +77,7 @@ def status(ad: Ad) -> JobStatus:
         case Status.REMOVED if "RemoteHost" in ad:  # HTCondor is still ending it
             return _running(ad, _removal(ad))
         case Status.REMOVED:
-            return _ended(ad, ENDING_HOLDS.get(ad.get("HoldReasonCode", 0), REMOVED_CODE), _removal(ad))
+            return _ended(ad, _removal_code(ad), _removal(ad))
         case Status.COMPLETED:
             return _ended(ad, exit_code(ad), _death(ad))
         case unknown:
@@ -127,11 +127,19 @@ def walltime_reason(seconds: object) -> str:
 
 
 def _removal(ad: Ad) -> str:
-    """A job that was removed for having been held too long says why it was held."""
-    if "HoldReason" in ad and ad.get("HoldReasonCode") != SPOOLING:
-        reason = _hold_reason(ad)
-        return reason if ad.get("HoldReasonCode") in ENDING_HOLDS else f"held for too long: {reason}"
-    return f"removed: {one_line(ad['RemoveReason'])}" if "RemoveReason" in ad else "removed"
+    """Who removed a job and why; of one that was held, why it was."""
+    removed = one_line(ad.get("RemoveReason", "HTCondor gives no reason"))
+    if ad.get("LastJobStatus") != Status.HELD or ad.get("LastHoldReasonCode") == SPOOLING:
+        return f"removed: {removed}"
+    held = _hold_reason({**ad, "HoldReason": ad.get("LastHoldReason"), "HoldReasonCode": ad.get("LastHoldReasonCode")})
+    if "PeriodicRemove" not in removed:  # somebody did it, and not what was submitted with the job
+        return f"removed: {removed}; it had been held: {held}"
+    return held if ad.get("LastHoldReasonCode") in ENDING_HOLDS else f"held for too long: {held}"
+
+
+def _removal_code(ad: Ad) -> int:
+    held = ad.get("LastJobStatus") == Status.HELD
+    return ENDING_HOLDS.get(ad.get("LastHoldReasonCode", 0), REMOVED_CODE) if held else REMOVED_CODE
 
 
 def _death(ad: Ad) -> str:

@@ -4,11 +4,11 @@
 #
 #   worker.sh SCRIPT WALLTIME GRACE      WALLTIME 0: none
 #
-# What comes back: pod/journal, pod/logs and pod/end, which holds "exited" or "walltime".
+# What comes back: pod/journal, pod/logs and pod/end, which holds "exited", "killed" or "walltime".
 set -u
 set -m # the script's process group is its own
 
-script=$1 walltime=$2 grace=$3
+script=$1 walltime=$2 grace=$3 killed=''
 umask 077
 mkdir pod pod/logs && : >pod/journal && echo exited >pod/end || exit 128
 export FLASHLINK_FOLDER=$PWD/pod
@@ -33,6 +33,8 @@ if ((walltime)); then
 fi
 # Not by `wait` alone: bash loses the end of a child when a trap interrupts `wait` at that very moment.
 while kill -0 "$job" 2>/dev/null; do read -r -t 0.2 -u 9; done
+# An exit code of 137 does not tell a script that was killed; bash has then said so already, and keeps no line of it.
+case $(LC_ALL=C jobs) in *Exit* | *Done*) ;; *) killed=1 ;; esac
 interrupted=1
 while [ "$interrupted" ]; do
   interrupted=''
@@ -40,5 +42,9 @@ while [ "$interrupted" ]; do
   code=$?
 done
 if ((walltime)); then kill -KILL -- "-$timer" 2>/dev/null; fi
-if [ "$(cat pod/end)" = walltime ] && ((code == 0)); then code=143; fi
+if [ "$(cat pod/end)" = walltime ]; then
+  ((code)) || code=143
+elif [ "$killed" ] && ((code > 128)); then
+  echo killed >pod/end
+fi
 exit "$code"

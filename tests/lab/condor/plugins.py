@@ -1,0 +1,135 @@
+"""A plugin process of the lab's plain user, on the schedd of the site or on the CE."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from flashlink.client import manifests
+from flashlink.client.interlink import InterLink, with_jid
+from flashlink.pods.wire import LogRequest
+
+#: The plain user cannot go where the checkout and its Python may lie; this lets him read there, as a site's user could.
+AS_USER = ["setpriv", "--clear-groups", "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+
+
+class Plugin:
+    """``flashlink plugin`` for one of the lab's sites, in a folder that workers see."""
+
+    def __init__(self, folder: Path, user: int, images: Mapping[str, Path], batch: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.work = folder / "work"
+        self._user = user
+        site = {
+            "name": "lab",
+            "listen": f"unix:{folder}/sock",
+            "state": str(folder / "state"),
+            "work": str(self.work),
+            "batch": {"system": "htcondor", "poll_seconds": 0.5, **batch},
+            "containers": {"runtime": "apptainer", "executable": "/usr/bin/apptainer"},
+            "images": {"aliases": {name: str(path) for name, path in images.items()}},
+            "limits": {"memory": "64Mi"},
+        }
+        (folder / "site.json").write_text(json.dumps(site))
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, user, user)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it takes requests."""
+        identity = ["--reuid", str(self._user), "--regid", str(self._user), "--"]
+        command = [sys.executable, "-m", "flashlink", "plugin", "--config", str(self.folder / "site.json")]
+        with (self.folder / "plugin.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*AS_USER, *identity, *command], stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.folder
+            )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline(), (self.folder / "plugin.log").read_text()
+        self.client = InterLink(f"unix:{self.folder}/sock", patience=60)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self._gone()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+        self._gone()
+
+    def _gone(self) -> None:
+        self.process.wait(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.client.close()
+
+    @property
+    def log(self) -> str:
+        """What it logged."""
+        return (self.folder / "plugin.log").read_text()
+
+    def send(self, script: str, *objects: Mapping[str, Any], image: str = "shell", **spec: Any) -> Pod:
+        """Create a pod of one container that runs shell lines; further fields of the container go by ``main``."""
+        main = {"name": "main", "image": image, "command": ["sh", "-c", script], **spec.pop("main", {})}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "pod"},
+            "spec": {"restartPolicy": "Never", "containers": [main], **spec},
+        }
+        (request,) = manifests.requests([body, *objects])
+        return Pod(self, request)
+
+
+class Pod:
+    """A pod of a plugin."""
+
+    def __init__(self, plugin: Plugin, request: Any) -> None:
+        self.plugin = plugin
+        self.body: dict[str, Any] = request.pod
+        self.uid = str(self.body["metadata"]["uid"])
+        self.jid = plugin.client.create(request).PodJID
+
+    def state(self, container: str = "main") -> dict[str, Any]:
+        """``waiting``, ``running`` or ``terminated``, with what stands below."""
+        (status,) = self.plugin.client.status([with_jid(self.body, self.jid)])
+        self.jid = status.JID or self.jid
+        entry = next(each for each in status.containers if each.name == container)
+        state: dict[str, Any] = msgspec.to_builtins(entry.state)
+        return state
+
+    def until(self, condition: Callable[[dict[str, Any]], bool], seconds: float = 120) -> dict[str, Any]:
+        """The first state that fulfils `condition`."""
+        limit = time.monotonic() + seconds
+        while not condition(state := self.state()):
+            assert time.monotonic() < limit, f"{state}\n{self.plugin.log[-2000:]}"
+            time.sleep(0.2)
+        return state
+
+    def end(self, seconds: float = 120) -> dict[str, Any]:
+        """How its container ended."""
+        ended: dict[str, Any] = self.until(lambda state: "terminated" in state, seconds)["terminated"]
+        return ended
+
+    def logs(self) -> str:
+        """All that its container wrote."""
+        metadata = self.body["metadata"]
+        request = LogRequest(self.uid, "main", metadata["name"], metadata.get("namespace", "default"))
+        return b"".join(self.plugin.client.logs(request)).decode()
+
+    def delete(self, grace: int | None = None) -> None:
+        """Delete it, and wait until nothing of it is left here."""
+        self.plugin.client.delete(with_jid(self.body, self.jid), grace)
+        limit = time.monotonic() + 120
+        while (self.plugin.work / self.uid).exists():
+            assert time.monotonic() < limit, self.plugin.log[-2000:]
+            time.sleep(0.2)

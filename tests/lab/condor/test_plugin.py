@@ -1,0 +1,149 @@
+"""Pods through a plugin on HTCondor: at a pool that shares its files, and behind a CE that does not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.condor.plugins import Plugin
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+Start = Callable[..., Plugin]
+
+GREETING = {"kind": "ConfigMap", "metadata": {"name": "greeting"}, "data": {"text": "hello\n"}}
+VOLUMES = [{"name": "greeting", "configMap": {"name": "greeting"}}, {"name": "scratch", "emptyDir": {}}]
+MOUNTS = [{"name": "greeting", "mountPath": "/etc/greeting"}, {"name": "scratch", "mountPath": "/scratch"}]
+
+
+@pytest.fixture
+def start(lab: Any, condor: Any, shared: Path) -> Iterator[Start]:
+    """``start("site" or "ce", **options)`` gives a plugin; it ends with the test."""
+    plugins: list[Plugin] = []
+
+    def launch(which: str, **options: Any) -> Plugin:
+        folder = shared / which
+        folder.mkdir()
+        given = condor.ce_options if which == "ce" else condor.site_options
+        batch = {"options": given(folder, **options)}
+        if which == "ce":
+            batch |= {"cpus": 16, "memory": "32Gi"}
+        plugins.append(Plugin(folder, lab.user, lab.images, batch))
+        return plugins[-1]
+
+    yield launch
+    for plugin in plugins:
+        if plugin.process.poll() is None:
+            plugin.stop()
+
+
+@pytest.mark.parametrize("which", ["site", "ce"])
+def test_a_pod_runs_in_its_container_with_its_volumes(start: Start, condor: Any, which: str) -> None:
+    plugin = start(which)
+    script = "cat /etc/greeting/text; touch /scratch/x; ls /scratch; exit 3"
+    pod = plugin.send(script, GREETING, volumes=VOLUMES, main={"volumeMounts": MOUNTS})
+    assert pod.end()["exitCode"] == 3
+    assert pod.logs() == "hello\nx\n"
+    assert pod.jid.startswith(f"htcondor:{which}@localhost:")
+    names = {path.name for path in (plugin.work / pod.uid).iterdir()}
+    assert {"journal", "logs", "job.log", "job.sh"} <= names
+    assert not {"volumes", "tmp"} & names
+    number = pod.jid.rpartition(":")[2]
+    told = condor.run(which, "condor_q", number, "-af", "ExitCode") + condor.run(
+        which, "condor_history", number, "-af", "ExitCode"
+    )
+    assert told.split() == ["3"]
+    pod.delete()
+
+
+def test_a_shared_folder_tells_what_a_running_container_does(start: Start) -> None:
+    pod = start("site").send("echo first; sleep 600")
+    pod.until(lambda state: "running" in state)
+    pod.until(lambda _: pod.logs() == "first\n", 20)
+    pod.delete(grace=0)
+
+
+@pytest.mark.parametrize("which", ["site", "ce"])
+def test_the_wall_time_ends_a_pod_with_the_reason_and_its_logs(start: Start, which: str) -> None:
+    plugin = start(which)
+    body = plugin.send("echo begun; sleep 600", activeDeadlineSeconds=2)
+    ended = body.end()
+    assert ended["exitCode"] != 0
+    assert "deadline" in ended["message"]
+    assert body.logs() == "begun\n"
+
+
+@pytest.mark.parametrize("which", ["site", "ce"])
+def test_a_job_that_the_operator_removes_fails_with_who_and_why(start: Start, condor: Any, which: str) -> None:
+    pod = start(which).send("sleep 600")
+    pod.until(lambda state: pod.jid.startswith("htcondor:"))
+    condor.run(which, "condor_rm", "-reason", "the operator needs the node", pod.jid.rpartition(":")[2])
+    ended = pod.end()
+    assert ended["exitCode"] != 0
+    assert "the operator needs the node" in ended["message"]
+
+
+@pytest.mark.parametrize("which", ["site", "ce"])
+def test_a_held_job_says_why_and_fails_when_it_is_held_for_good(start: Start, condor: Any, which: str) -> None:
+    pod = start(which, held_seconds=8, requirements="false").send("true")
+    number = pod.jid.rpartition(":")[2]
+    sent = f"{number} 1"  # a CE holds a job itself while its files are sent
+    pod.until(lambda _: condor.run(which, "condor_q", number, "-af:j", "JobStatus").strip() == sent)
+    condor.run(which, "condor_hold", "-reason", "no more of these", number)
+    held = pod.until(lambda state: state.get("waiting", {}).get("reason") == "JobHeld")
+    assert "no more of these" in held["waiting"]["message"]
+    ended = pod.end()
+    assert ended["exitCode"] != 0
+    assert "held for too long: no more of these" in ended["message"]
+
+
+def test_a_refused_pod_says_what_the_site_said(start: Start) -> None:
+    plugin = start("site", attributes={"RequestMemory": "2000000"})
+    with pytest.raises(Exception, match="jobs of a terabyte are not taken here"):
+        plugin.send("true")
+
+
+def test_an_evicted_job_starts_again_and_its_second_run_counts(start: Start, condor: Any, shared: Path) -> None:
+    plugin = start("site")
+    pod = plugin.send("sleep 15; echo done")
+    pod.until(lambda state: "running" in state)
+    condor.run("site", "condor_vacate_job", "-fast", pod.jid.rpartition(":")[2])
+    assert pod.end()["exitCode"] == 0
+    assert (plugin.work / pod.uid / "journal").read_text().count("job-started") == 2
+
+
+def test_an_expired_token_holds_new_pods_says_so_and_loses_nothing(start: Start, condor: Any, shared: Path) -> None:
+    plugin = start("ce")
+    token = shared / "ce" / "scitoken"
+    token.write_text(condor.token(lifetime=1))
+    time.sleep(2)
+    pod = plugin.send("true")
+    waiting = pod.until(lambda state: "expired" in state.get("waiting", {}).get("message", ""))
+    assert str(token) in waiting["waiting"]["message"]
+    token.write_text(condor.token())
+    assert pod.end(180)["exitCode"] == 0
+    assert condor.token()[:20] not in plugin.log
+
+
+def test_the_plugin_gets_its_tokens_by_itself(start: Start, condor: Any, shared: Path) -> None:
+    secret = shared / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text("lab")
+    os.chown(secret, condor.user, condor.user)
+    openid = {
+        "issuer": condor.issuer,
+        "client_id": "flashlink",
+        "client_secret_file": str(secret),
+        "audience": f"https://{condor.ce}",
+        "scopes": ["condor:/READ", "condor:/WRITE"],
+        "ca_file": str(condor.ca),
+    }
+    plugin = start("ce", token_file="", openid=openid)
+    pod = plugin.send("env; exit 0")
+    assert pod.end()["exitCode"] == 0
+    assert "BEARER" not in pod.logs()
