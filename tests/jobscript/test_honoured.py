@@ -16,13 +16,14 @@ from flashlink.jobscript.script import render
 from flashlink.pods.fields import Treatment
 from flashlink.pods.parse import parse_create
 from flashlink.pods.tables import ANNOTATION, TABLES
-from flashlink.site.config import Containers, Site, Volumes
+from flashlink.site.config import Containers, Grants, Site, Volumes
 
 SITE = Site(
     containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"),
     volumes=Volumes(
         host_paths=["/data"], claims={"one": "/claims/one", "two": "/claims/two"}, cvmfs="/cvmfs", fuse="host"
     ),
+    grants=Grants(pre_exec=True, apptainer_options=["--nv"]),
 )
 
 ASKED_OF_MAIN = {"containerName": "main", "resource": "limits.cpu"}
@@ -206,6 +207,38 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
         {"pod.metadata.annotations": {"fuse.vk.io/empty": "rclone mount2 x: $MOUNT_POINT"}},
         {},
     ),
+    ("Annotations and labels", "slurm-job.vk.io/pre-exec"): (
+        {"pod.metadata.annotations": {"slurm-job.vk.io/pre-exec": "module load apptainer"}},
+        {},
+    ),
+    ("Annotations and labels", "interlink.eu/wstunnel-client-commands"): (
+        {"pod.metadata.annotations": {"interlink.eu/wstunnel-client-commands": "./wstunnel &"}},
+        {},
+    ),
+    ("Annotations and labels", "interlink.eu/pod-ip"): (
+        {"pod.metadata.annotations": {"slurm-job.vk.io/pre-exec": "true", "interlink.eu/pod-ip": "10.0.0.1"}},
+        {"pod.metadata.annotations": {"slurm-job.vk.io/pre-exec": "true"}},
+    ),
+    ("Annotations and labels", "slurm-job.vk.io/flags"): (
+        {"pod.metadata.annotations": {"slurm-job.vk.io/flags": "--constraint=x"}},
+        {},
+    ),
+    ("Annotations and labels", "slurm-job.vk.io/flavor"): (
+        {"pod.metadata.annotations": {"slurm-job.vk.io/flavor": "gpu"}},
+        {},
+    ),
+    ("Annotations and labels", "slurm-job.vk.io/singularity-options"): (
+        {"pod.metadata.annotations": {"slurm-job.vk.io/singularity-options": "--nv"}},
+        {},
+    ),
+    ("Annotations and labels", "slurm-job.vk.io/singularity-mounts"): (
+        {"pod.metadata.annotations": {"slurm-job.vk.io/singularity-mounts": "--bind /data/b:/b"}},
+        {},
+    ),
+    ("Annotations and labels", "slurm-job.vk.io/image-root"): (
+        {"pod.metadata.annotations": {"slurm-job.vk.io/image-root": "oras://registry.org/"}},
+        {},
+    ),
     ("Annotations and labels", "interlink.eu/disable-offload-containers"): (
         {"pod.metadata.annotations": {"interlink.eu/disable-offload-containers": "main"}},
         {"pod.spec.containers.1": {"name": "b", "image": "i"}},
@@ -249,7 +282,7 @@ def outcome(request: dict[str, Any]) -> tuple[str, object]:
         decided = plan(parse_create(json.dumps(request).encode()), SITE, PurePosixPath("/pods/0-1"))
     except FlashlinkError as error:
         return "refused", str(error)
-    return render(decided), (decided.resources, decided.walltime)
+    return render(decided), (decided.resources, decided.walltime, decided.options)
 
 
 def test_every_honoured_field_has_a_case() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -16,14 +17,18 @@ from flashlink.site.config import Site
 _REPOSITORY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII)
 
 
-def binds(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> tuple[Bind, ...]:
-    """The volumes that a container mounts, parents before children.
+def binds(
+    pod: Pod, site: Site, folder: PurePosixPath, container: Container, further: Iterable[Bind] = ()
+) -> tuple[Bind, ...]:
+    """The volumes that a container mounts, and what else it sees of the worker, parents before children.
 
     Raises:
         RequestError: A mount that cannot be.
         SiteError: The site does not grant what stands behind a volume.
     """
     found = [bind for mount in container.mounts if (bind := _bind(pod, mount, site, folder)) is not None]
+    taken = {bind.target for bind in found}
+    found += [bind for bind in further if bind.target not in taken]
     return tuple(sorted(found, key=lambda bind: len(bind.target.parts)))  # stable: parents first, else as written
 
 
@@ -54,12 +59,7 @@ def _source(volume: EmptyDir | Files | HostPath | Claim | Cvmfs, site: Site, fol
         case Files(name=name):
             return _grant(folder / "volumes" / name, kind="volume", read_only=True)
         case HostPath(name=name, path=path, type=kind):
-            for allowed in grants.host_paths:
-                if (real := below(path, [allowed])) is not None:
-                    return replace(_grant(PurePosixPath(allowed), kind=kind), source=real)
-            raise SiteError(
-                f"volume {name}: hostPath {path} is not below the site's volumes.host_paths; ask the site for it"
-            )
+            return replace(host_path(path, site, f"volume {name}: hostPath {path}"), kind=kind)
         case Claim(name=name, claim=claim):
             if claim not in grants.claims:
                 raise SiteError(
@@ -72,6 +72,18 @@ def _source(volume: EmptyDir | Files | HostPath | Claim | Cvmfs, site: Site, fol
             if not _REPOSITORY.fullmatch(repository):
                 raise RequestError(f"volume {name}: {repository!r} is not a CVMFS repository as lhcb.cern.ch")
             return _grant(PurePosixPath(grants.cvmfs) / repository, kind="cvmfs", read_only=True)
+
+
+def host_path(path: str, site: Site, place: str) -> Bind:
+    """A path of the worker that the site grants; the target is still open.
+
+    Raises:
+        SiteError: It does not; `place` begins the sentence.
+    """
+    for allowed in site.volumes.host_paths:
+        if (real := below(path, [allowed])) is not None:
+            return replace(_grant(PurePosixPath(allowed)), source=real)
+    raise SiteError(f"{place} is not below the site's volumes.host_paths; ask the site for it")
 
 
 def _grant(root: PurePosixPath, *, kind: str = "", read_only: bool = False) -> Bind:

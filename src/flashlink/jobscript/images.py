@@ -10,14 +10,19 @@ from flashlink.site.config import Site
 _TRANSPORTS = ("docker", "oras", "library")
 
 
-def image(container: Container, site: Site) -> str:
+def image(container: Container, site: Site, prefix: str) -> str:
     """The path or reference, with its transport, of a container's image.
+
+    Args:
+        container: That runs it.
+        site: Where.
+        prefix: What stands before a name without transport.
 
     Raises:
         RequestError: The reference has a transport that flashlink does not know.
         SiteError: It is a path that the site does not grant, or would have to be fetched and the pod forbids that.
     """
-    found = _found(container, site)
+    found = _found(container, site, prefix)
     if container.pull == "Never" and is_fetched(found):
         raise SiteError(
             f"container {container.name}: imagePullPolicy Never: this site has no copy of {found}; "
@@ -37,10 +42,12 @@ def fetch_options(image: str, site: Site) -> tuple[str, ...]:
     return ("--no-https",) if registry in site.images.plain_http else ()
 
 
-def _found(container: Container, site: Site) -> str:
+def _found(container: Container, site: Site, prefix: str) -> str:
     named, images = container.image, site.images
     if named in images.aliases:
         return images.aliases[named]
+    if "://" not in named and not named.startswith("/") and prefix != images.prefix:
+        named = prefix + named  # the author's words, so they are looked at
     place = f"container {container.name}: image {named!r}"
     if named.startswith("/"):
         path = below(named, images.folders)

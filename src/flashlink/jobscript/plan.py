@@ -47,6 +47,21 @@ class FuseMount:
 
 
 @dataclass(frozen=True, slots=True)
+class PreExec:
+    """Shell lines of the pod's author that run on the worker before the containers.
+
+    Attributes:
+        lines: In one shell; what they export reaches the container runtime.
+        mesh: A script that gets the command line of the rest of the job as its arguments; "" for none.
+        pod_ip: ``POD_IP`` for the lines; "" for none.
+    """
+
+    lines: str = ""
+    mesh: str = ""
+    pod_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One container, ready to run.
 
@@ -137,6 +152,9 @@ class JobPlan:
         files: Volumes to fill with given files.
         fuses: What the job mounts by FUSE on the worker, before its containers start.
         fuse_seconds: How long a FUSE mount may take.
+        pre_exec: What runs before the containers.
+        options: What the pod's author says to the batch system: long options without their dashes, and their values; ""
+            for one without value.
         deadline: Seconds after which the job ends itself, 0 for none.
         grace: Seconds between SIGTERM and SIGKILL.
         walltime: Seconds to ask the batch system for; 0 leaves it to the system.
@@ -165,6 +183,8 @@ class JobPlan:
     image_cache: str = ""
     fuses: tuple[FuseMount, ...] = ()
     fuse_seconds: int = 30
+    pre_exec: PreExec | None = None
+    options: tuple[tuple[str, str], ...] = ()
     report: Report | None = None
     log_size: int = 0
     disk: int = 0

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from flashlink.errors import RequestError, SiteError
+from flashlink.jobscript import annotated
 from flashlink.jobscript.binds import binds
 from flashlink.jobscript.fuse import mounts_in_container, mounts_on_worker
 from flashlink.jobscript.images import fetch_options, image
@@ -49,7 +50,7 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
         folder=folder,
         runtime=containers.runtime,
         executable="" if containers.runtime == "host" else containers.executable or containers.runtime,
-        runtime_options=tuple(containers.options),
+        runtime_options=(*containers.options, *annotated.runtime_options(pod, site)),
         init_steps=tuple(_once(_step(pod, site, folder, container)) for container in pod.init_containers),
         steps=tuple(_step(pod, site, folder, container) for container in pod.containers),
         scratch=scratch(pod),
@@ -62,6 +63,8 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
         image_cache=site.images.cache,
         fuses=mounts_on_worker(pod, site),
         fuse_seconds=site.volumes.fuse_seconds,
+        pre_exec=annotated.pre_exec(pod, site),
+        options=annotated.options(pod, site),
         report=report,
         log_size=size(site.limits.log_size, "limits.log_size"),
         disk=pod.limits.ephemeral_storage,
@@ -84,7 +87,7 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
             f"container {container.name}: this site runs pods without images, so there is no entry point; "
             "give the container a command"
         )
-    found = "" if on_host else image(container, site)
+    found = "" if on_host else image(container, site, annotated.image_root(pod, site))
     step = Step(
         name=container.name,
         argv=argv or None,
@@ -93,7 +96,7 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
         fetch_options=fetch_options(found, site),
         env=tuple(container.env.items()),
         working_dir=container.working_dir,
-        binds=binds(pod, site, folder, container),
+        binds=binds(pod, site, folder, container, annotated.mounts(pod, site)),
         root="read-only" if container.security.read_only_root else site.containers.root,
         user=container.security.user,
         group=container.security.group,

@@ -54,6 +54,8 @@ def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     if plan.fuses or any(step.fuses for step in (*plan.init_steps, *plan.steps)):
         yield _call("fuse_limit", str(plan.fuse_seconds))
     yield from (_call("volume_fuse", mount.name, mount.sub_path, mount.script) for mount in plan.fuses)
+    if plan.pre_exec:
+        yield _call("pre_exec", plan.pre_exec.lines, plan.pre_exec.mesh, plan.pre_exec.pod_ip)
     if plan.path:
         yield _call("process_path", *plan.path)
     if plan.report:

@@ -79,6 +79,7 @@ def specification(decided: JobPlan, script: Path) -> JobSpec:
         gpus=decided.resources.gpu,
         walltime=decided.walltime,
         grace=decided.grace,
+        options=dict(decided.options),
     )
 
 

@@ -316,6 +316,22 @@ ANNOTATION: Mapping[str, Rule] = {
         "the volume of that name is what this script mounts at $MOUNT_POINT, on the worker or inside of the container, "
         "as the site says; a site may refuse it"
     ),
+    "slurm-job.vk.io/pre-exec": _honoured(
+        "shell lines that run on the worker before the containers, where the site grants it (grants.pre_exec); with "
+        "interLink's mesh heredoc, the job runs inside of that network"
+    ),
+    "interlink.eu/wstunnel-client-commands": _honoured("run before the lines of pre-exec, as these; end with the job"),
+    "interlink.eu/pod-ip": _honoured("POD_IP of these lines; the job has the worker's addresses"),
+    "interlink.eu/pod-vpn": _ignored("a matter of interLink, which then makes no tunnel"),
+    "slurm-job.vk.io/flags": _honoured("options of the batch system, those that the site grants (grants.flags)"),
+    "slurm-job.vk.io/flavor": _honoured("which of the site's flavours of jobs it is, where the batch system has any"),
+    "slurm-job.vk.io/singularity-options": _honoured(
+        "options of apptainer exec for each container, those that the site grants (grants.apptainer_options)"
+    ),
+    "slurm-job.vk.io/singularity-mounts": _honoured("paths of the worker, as hostPath volumes: those that it may show"),
+    "slurm-job.vk.io/image-root": _honoured("stands before image names without transport, in place of images.prefix"),
+    "slurm-job.vk.io/mpi-flags": _refused("flashlink starts no MPI; start it in the container's command"),
+    "slurm-job.vk.io/singularity-commands": _refused("there are no such commands; use slurm-job.vk.io/pre-exec"),
     "interlink.eu/disable-offload-containers": _honoured("these containers run in the cluster, not in the job"),
     "interlink.eu/disable-offload-init-containers": _honoured("these init containers run in the cluster"),
     "JobID": _honoured("the job id that the create was answered with: by it the job is found again"),
@@ -336,6 +352,18 @@ def check_source(source: Value, kind: str) -> None:
         check(item, ITEM, "volume item")
         check(item["fieldRef"], FIELD_REF, "fieldRef")
         check(item["resourceFieldRef"], RESOURCE_FIELD_REF, "resourceFieldRef")
+
+
+def check_annotations(annotations: Value) -> None:
+    """Refuse annotations that are refused; those that are unknown are nobody's business.
+
+    Raises:
+        RequestError: Names the annotation and says why and what to do.
+    """
+    for name, annotation in annotations.items():
+        rule = ANNOTATION.get(name)
+        if rule and rule.treatment is Treatment.REFUSED and annotation:
+            raise annotation.refuse(rule.why)
 
 
 def check(value: Value, rules: Mapping[str, Rule], kind: str) -> None:

@@ -77,6 +77,7 @@ def parse_pod(request: CreateRequest) -> Pod:
     pod["kind"].one_of(("", "Pod"), "")
     metadata, spec = pod["metadata"], pod["spec"]
     annotations = metadata["annotations"].table()
+    fields.check_annotations(metadata["annotations"])
     fields.check(spec, fields.POD_SPEC, "pod")
     away, away_init = _listed(annotations, NOT_OFFLOADED), _listed(annotations, NOT_OFFLOADED_INIT)
     init_containers = _containers(spec["initContainers"], spec, away_init, init=True)

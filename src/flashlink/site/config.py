@@ -97,6 +97,22 @@ class Volumes(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     fuse_seconds: Annotated[int, msgspec.Meta(ge=1)] = 30
 
 
+class Grants(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What a pod's author may say to the job itself, by annotation or interLink's jobConfig; nothing by default.
+
+    Attributes:
+        pre_exec: Shell lines run on the worker before the containers, unconfined, as the job's user:
+            ``slurm-job.vk.io/pre-exec``, ``interlink.eu/wstunnel-client-commands`` and interLink's mesh network.
+        flags: Options of the batch system that ``slurm-job.vk.io/flags`` may give: "--constraint" with any value,
+            "--partition=short" with that one.
+        apptainer_options: Options of ``apptainer exec`` that ``slurm-job.vk.io/singularity-options`` may give, so too.
+    """
+
+    pre_exec: bool = False
+    flags: list[str] = []
+    apptainer_options: list[str] = []
+
+
 class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What a pod gets when it does not say, and at most.
 
@@ -154,5 +170,6 @@ class Site(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     containers: Containers = Containers()
     images: Images = Images()
     volumes: Volumes = Volumes()
+    grants: Grants = Grants()
     limits: Limits = Limits()
     reports: Reports = Reports()

@@ -83,9 +83,9 @@ unmount_volumes() {
       printf 'flashlink: volume %s: cannot be unmounted from %s\n' "$name" "$place" >&2
     elif [[ $process ]]; then
       end_script "$process"
+      kill_group "$process"
+      relay "$name" "$pod_folder/tmp/.fuse/$name/said"
     fi
-    kill_group "$process"
-    relay "$name" "$pod_folder/tmp/.fuse/$name/said"
     rmdir -- "$place" 2>/dev/null
   done
   rmdir -- "$pod_folder/fuse" 2>/dev/null

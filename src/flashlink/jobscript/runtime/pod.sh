@@ -54,7 +54,8 @@ container() {
   pod_functions+=("$2")
 }
 
-# [--in-namespace INDEX LOG]: the second form is how `start_process` comes back inside a mount namespace.
+# [--in-namespace INDEX LOG | --beyond]: how `start_process` comes back inside a mount namespace, and how the lines of the pod's
+# author come back when they are through.
 run_pod() {
   pod_path=${pod_path:-$PATH}
   pod_script=$0
@@ -69,11 +70,22 @@ run_pod() {
   trap 'stop_pod deadline USR1' USR1
   trap 'stop_pod evicted USR2' USR2
   exec 9<> <(:) # a pipe of our own, see `tick`
+  [[ ${1-} != --beyond ]] || live_beyond
   prepare || abandon 'cannot prepare the folder of the pod'
+  if has_pre_exec; then
+    run_beyond
+  else
+    live
+  fi
+  exit "$pod_exit"
+}
+
+# The containers, and what they need of this machine.
+live() {
+  find_oom_counter
   mount_volumes
   run_inits && run_containers
   end_sidecars
-  exit "$pod_exit"
 }
 
 prepare() {
@@ -84,7 +96,6 @@ prepare() {
   start_reporter || return
   volumes || return
   start_watcher
-  find_oom_counter
 }
 
 pod_exit=0
@@ -176,6 +187,9 @@ stop_pod() {
   if [[ ${fetching:-} ]]; then
     kill -TERM -- "-$fetching" 2>/dev/null
   fi
+  if [[ $beyond ]]; then
+    stop_beyond "$2"
+  fi
 }
 
 # MESSAGE: nothing can run.
@@ -192,6 +206,17 @@ abandon() {
 
 # STATUS: the last thing that happens, at every end.
 finish() {
+  end_all
+  kill_group "${watcher:-}"
+  kill_tagged
+  remove_scratch
+  journal job-ended - "exit=$1"
+  report_end
+  exit "$1"
+}
+
+# What runs or is mounted, in the order in which it needs each other.
+end_all() {
   local code pid
   trap '' TERM INT HUP USR1 USR2
   for pid in ${supervisors[@]+"${supervisors[@]}"}; do
@@ -201,12 +226,6 @@ finish() {
     fi
   done
   unmount_volumes
-  kill_group "${watcher:-}"
-  kill_tagged
-  remove_scratch
-  journal job-ended - "exit=$1"
-  report_end
-  exit "$1"
 }
 
 # [PID]: kill one of our own background jobs.
