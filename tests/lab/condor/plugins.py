@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,14 @@ AS_USER = ["setpriv", "--clear-groups", "--inh-caps", "+dac_read_search", "--amb
 class Plugin:
     """``flashlink plugin`` for one of the lab's sites, in a folder that workers see."""
 
-    def __init__(self, folder: Path, user: int, images: Mapping[str, Path], batch: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        user: int,
+        images: Mapping[str, Path],
+        batch: Mapping[str, Any],
+        host_paths: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self.work = folder / "work"
         self._user = user
@@ -37,6 +44,7 @@ class Plugin:
             "batch": {"system": "htcondor", "poll_seconds": 0.5, **batch},
             "containers": {"runtime": "apptainer", "executable": "/usr/bin/apptainer"},
             "images": {"aliases": {name: str(path) for name, path in images.items()}},
+            "volumes": {"host_paths": list(host_paths)},
             "limits": {"memory": "64Mi"},
         }
         (folder / "site.json").write_text(json.dumps(site))
@@ -77,8 +85,14 @@ class Plugin:
         """What it logged."""
         return (self.folder / "plugin.log").read_text()
 
-    def send(self, script: str, *objects: Mapping[str, Any], image: str = "shell", **spec: Any) -> Pod:
-        """Create a pod of one container that runs shell lines; further fields of the container go by ``main``."""
+    def send(self, script: str, *objects: Mapping[str, Any], **spec: Any) -> Pod:
+        """Create a pod of one container that runs shell lines."""
+        pod = self.prepare(script, *objects, **spec)
+        pod.create()
+        return pod
+
+    def prepare(self, script: str, *objects: Mapping[str, Any], image: str = "shell", **spec: Any) -> Pod:
+        """A pod that was not sent yet; further fields of its container go by ``main``."""
         main = {"name": "main", "image": image, "command": ["sh", "-c", script], **spec.pop("main", {})}
         body = {
             "apiVersion": "v1",
@@ -97,7 +111,12 @@ class Pod:
         self.plugin = plugin
         self.body: dict[str, Any] = request.pod
         self.uid = str(self.body["metadata"]["uid"])
-        self.jid = plugin.client.create(request).PodJID
+        self.jid = ""
+        self._request = request
+
+    def create(self) -> None:
+        """Send it."""
+        self.jid = self.plugin.client.create(self._request).PodJID
 
     def state(self, container: str = "main") -> dict[str, Any]:
         """``waiting``, ``running`` or ``terminated``, with what stands below."""
