@@ -32,6 +32,7 @@ class Plugin:
         images: Mapping[str, Path],
         batch: Mapping[str, Any],
         host_paths: Sequence[str] = (),
+        **tables: Any,
     ) -> None:
         self.folder = folder
         self.work = folder / "work"
@@ -46,6 +47,7 @@ class Plugin:
             "images": {"aliases": {name: str(path) for name, path in images.items()}},
             "volumes": {"host_paths": list(host_paths)},
             "limits": {"memory": "64Mi"},
+            **tables,
         }
         (folder / "site.json").write_text(json.dumps(site))
         for path in (folder, *folder.rglob("*")):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lab.condor.conftest import write_private
 from lab.condor.plugins import Plugin
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
@@ -26,14 +27,15 @@ def start(lab: Any, condor: Any, shared: Path) -> Iterator[Start]:
     """``start("site" or "ce", **options)`` gives a plugin; it ends with the test."""
     plugins: list[Plugin] = []
 
-    def launch(which: str, **options: Any) -> Plugin:
+    def launch(which: str, reports: Any = None, **options: Any) -> Plugin:
         folder = shared / which
         folder.mkdir()
         given = condor.ce_options if which == "ce" else condor.site_options
         batch = {"options": given(folder, **options)}
         if which == "ce":
             batch |= {"cpus": 16, "memory": "32Gi"}
-        plugins.append(Plugin(folder, lab.user, lab.images, batch))
+        tables = {"reports": reports} if reports else {}
+        plugins.append(Plugin(folder, lab.user, lab.images, batch, **tables))
         return plugins[-1]
 
     yield launch
@@ -147,3 +149,32 @@ def test_the_plugin_gets_its_tokens_by_itself(start: Start, condor: Any, shared:
     pod = plugin.send("env; exit 0")
     assert pod.end()["exitCode"] == 0
     assert "BEARER" not in pod.logs()
+
+
+def test_a_job_behind_a_ce_reports_as_it_runs_and_its_final_record_stands(
+    start: Start, condor: Any, shared: Path
+) -> None:
+    address = condor.ce.partition(":")[0]
+    keys = condor.home / "keys"
+    for name in ("host.pem", "host.key"):
+        write_private(shared / name, (keys / name).read_text())
+        os.chown(shared / name, condor.user, condor.user)
+    reports = {
+        "listen": f"{address}:4443",
+        "url": f"https://{address}:4443",
+        "certificate": str(shared / "host.pem"),
+        "key": str(shared / "host.key"),
+        "authority": str(condor.ca),
+        "seconds": 1,
+    }
+    plugin = start("ce", reports=reports)
+    pod = plugin.send("echo first; sleep 12; echo last; exit 2")
+    pod.until(lambda state: "running" in state)
+    pod.until(lambda state: "running" in state and pod.logs() == "first\n", 10)
+    assert pod.end()["exitCode"] == 2
+    final = plugin.work / pod.uid / "end"  # comes with the job's output, when the CE has it
+    pod.until(lambda _: final.exists())
+    assert final.read_text() == "exited\n"
+    assert pod.logs() == "first\nlast\n"
+    journal = (plugin.work / pod.uid / "journal").read_text()
+    assert journal.count("job-started") == journal.count("job-ended") == 1
