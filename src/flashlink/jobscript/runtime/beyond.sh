@@ -18,7 +18,7 @@ run_beyond() {
   local place=$pod_folder/tmp/.pre-exec code name instance
   [[ $pod_script != *[[:space:]]* || ! $pre_exec_mesh ]] || abandon "a mesh network takes no path with blanks: $pod_script"
   write_lines "$place" || abandon 'cannot write the pre-exec lines'
-  (become_lines "$place") </dev/null 9<&- &
+  (become_lines "$place") </dev/null 4>&- 9<&- &
   beyond=$!
   [[ ! $stop ]] || stop_beyond TERM
   await "$beyond"
@@ -75,6 +75,7 @@ live_beyond() {
 # STATUS
 finish_beyond() {
   end_all
+  insist_on_journal
   printf '%s\n' "$1" >"$FLASHLINK_BEYOND/exit.new"
   mv -- "$FLASHLINK_BEYOND/exit.new" "$FLASHLINK_BEYOND/exit"
   exit "$1"

@@ -31,6 +31,7 @@ await() {
   # Not by `wait` alone: bash loses the end of a child when a trap interrupts `wait` at that very moment.
   while kill -0 "$1" 2>/dev/null; do
     tick 0.05
+    tend_job
   done
   while :; do
     interrupted=''
@@ -46,7 +47,7 @@ tick() { read -r -t "$1" -u 9; }
 # INDEX: run the container, again and again if the restart policy says so. Runs in a subshell of its own.
 supervise() {
   local index=$1 instance delay=0 code cause again began
-  stop='' child='' told=''
+  stop='' child='' told='' beside=() unwritten=''
   trap 'stop_container cancelled' TERM
   trap 'stop_container deadline' USR1
   trap 'stop_container evicted' USR2
@@ -60,10 +61,11 @@ supervise() {
     journal started "$name" "instance=$instance"
     forget_log $((instance - 2))
     open_log "$pod_folder/logs/$name.$instance.log"
-    oom='' memory_used=0
+    oom='' memory_used=0 beside=()
     read_oom_kills && oom_before=$oom_kills
     launch "$index" "$log" &
     child=$!
+    tell_main leader "$name" "$child"
     [[ ! $stop ]] || stop_container "$stop"
     : >"$pod_folder/tmp/$name.up"
     await_container
@@ -73,7 +75,7 @@ supervise() {
     [[ ! $stop ]] || break
     instance=$((instance + 1))
   done
-  : >"$pod_folder/tmp/$name.ended"
+  settle
   exit "$code"
 }
 
@@ -89,7 +91,9 @@ find_instance() {
 
 # The first process has ended: so does the container, as when process 1 of a namespace ends.
 end_instance() {
+  job_lives || stop=${stop:-cancelled}
   kill -KILL -- "-$child" 2>/dev/null
+  ((code <= 128)) || end_beside
   child=''
   close_log
   judge_fuses
@@ -147,11 +151,15 @@ watch_instance() {
   looks=$((looks + 1))
   keep_log_flowing
   note_log
+  ((looks % 5)) || note_beside
+  ((looks % 20)) || write_journal
   watch_memory
+  [[ $stop ]] || job_lives || stop_container cancelled
 }
 
 # Seconds between SIGTERM and SIGKILL: none when the pod is evicted; of a sidecar what the others have left.
 grace() {
+  job_lives || { printf 0 && return; }
   case $stop in
     evicted) printf 0 ;;
     finished) cat -- "$pod_folder/tmp/.left" ;;
@@ -170,6 +178,11 @@ given_grace() {
 # PID
 kill_later() {
   sleep "$(grace)"
+  end_process "$1"
+}
+
+# PID: kill a container's first process, with all that belongs to it.
+end_process() {
   if [[ $pod_runtime != host ]]; then
     # Apptainer's own process must not die before the container: it would leave the daemons of its FUSE mounts behind.
     kill_children "$1"
@@ -193,7 +206,7 @@ kill_children() {
 # INDEX LOG: become the container. Standard error is the job's until the last moment: what we say is not in the log.
 launch() {
   container_log=$2
-  exec </dev/null >/proc/self/fd/7 6>&- 7>&- 8<&- 9<&- || refuse "cannot write the log $2"
+  exec </dev/null >/proc/self/fd/7 4>&- 6>&- 7>&- 8<&- 9<&- || refuse "cannot write the log $2"
   check_identity
   remove_tree "$pod_folder/tmp/$name" # of the instance before
   mkdir -p -- "$pod_folder/tmp/$name" || refuse 'cannot make its scratch folder'
@@ -214,7 +227,7 @@ refuse() {
 }
 
 # LOG MESSAGE: leave beside a container's log why flashlink ended it, for the plugin; before the journal tells the end.
-give_reason() { printf '%s\n' "${2:0:1000}" >"${1%.log}.reason"; }
+give_reason() { keep "${1%.log}.reason" "${2:0:1000}"; }
 
 # FILE OTHERWISE: the last lines of FILE as one, or OTHERWISE.
 last_lines() {

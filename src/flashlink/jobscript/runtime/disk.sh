@@ -88,6 +88,6 @@ check_disk() {
 # MESSAGE: end the pod, once.
 evict() {
   [[ ! -e $pod_folder/tmp/.evicted ]] || return 0
-  printf '%s\n' "$1" >"$pod_folder/tmp/.evicted"
+  keep "$pod_folder/tmp/.evicted" "$1"
   kill -USR2 "$$"
 }

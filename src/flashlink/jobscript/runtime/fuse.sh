@@ -31,7 +31,7 @@ start_mount() {
     cd -- "$scratch/cache" || exit
     [[ $3 != '#!'* ]] || exec env "PATH=$pod_path" "$scratch/script" "$place"
     exec env "PATH=$pod_path" "$BASH" -- "$scratch/script" "$place"
-  ) </dev/null >"$scratch/said" 2>&1 9<&- &
+  ) </dev/null >"$scratch/said" 2>&1 4>&- 9<&- &
   fuse_processes+=("$!")
 }
 

@@ -21,7 +21,7 @@ fetch_image() {
   [[ ! -e $file ]] || return 0
   journal pulling "$name"
   mkdir -p -- "${file%/*}"
-  (fetch "$file.part") </dev/null >"$file.said" 2>&1 9<&- &
+  (fetch "$file.part") </dev/null >"$file.said" 2>&1 4>&- 9<&- &
   fetching=$!
   await "$fetching"
   fetching=''

@@ -9,9 +9,24 @@ clock() {
   fi
 }
 
+unwritten='' # lines that the disk has not taken yet
+
 # EVENT CONTAINER [KEY=VALUE]...
 journal() {
   local IFS=$'\t' now
   clock
-  printf '%s\n' "$now"$'\t'"$*" >>"$pod_folder/journal"
+  unwritten+=$now$'\t'"$*"$'\n'
+  write_journal
+}
+
+# A full disk may take a part of a line: that one is ended before the rest is tried again.
+write_journal() {
+  [[ $unwritten ]] || return 0
+  if { printf '%s' "$unwritten" >>"$pod_folder/journal"; } 2>/dev/null; then
+    unwritten=''
+    return
+  fi
+  [[ $unwritten == $'\n'* ]] || unwritten=$'\n'$unwritten
+  free_reserve
+  { printf '%s' "$unwritten" >>"$pod_folder/journal"; } 2>/dev/null && unwritten=''
 }

@@ -24,7 +24,7 @@ start_pump() {
   local -a command=(cat)
   log_size
   ((!log_limit)) || command=(stdbuf -o0 head -c $((log_start + log_room - size)))
-  (trap '' TERM INT HUP USR1 USR2 && exec "${command[@]}" <&8 >&6 2>/dev/null 7>&- 9<&-) &
+  (trap '' TERM INT HUP USR1 USR2 && exec "${command[@]}" <&8 >&6 2>/dev/null 4>&- 7>&- 9<&-) &
   pump=$!
 }
 

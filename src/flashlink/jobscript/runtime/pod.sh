@@ -69,7 +69,7 @@ run_pod() {
   trap 'stop_pod cancelled TERM' TERM INT HUP
   trap 'stop_pod deadline USR1' USR1
   trap 'stop_pod evicted USR2' USR2
-  exec 9<> <(:) # a pipe of our own, see `tick`
+  exec 4<> <(:) 9<> <(:) # pipes of our own, see `tell_main` and `tick`
   [[ ${1-} != --beyond ]] || live_beyond
   prepare || abandon 'cannot prepare the folder of the pod'
   if has_pre_exec; then
@@ -92,6 +92,7 @@ prepare() {
   mkdir -p "$pod_folder" "$pod_folder/logs" || return
   remove_scratch
   mkdir -m 0700 "$pod_folder/volumes" "$pod_folder/tmp" || return
+  make_reserve || return
   journal job-started - "node=${HOSTNAME//[!A-Za-z0-9.-]/}" "pid=$$"
   start_reporter || return
   volumes || return
@@ -150,7 +151,9 @@ collect() {
   if [[ ${supervisors[$1]} ]]; then
     await "${supervisors[$1]}"
     supervisors[$1]=''
-    if [[ ! -e $pod_folder/tmp/$name.ended ]]; then # it died itself, so it could not tell
+    take_words
+    if [[ ! ${settled[$name]:-} ]]; then # it died itself, so it could not tell
+      end_orphan "$name"
       ((code)) || code=137
       find_instance
       journal ended "$name" "instance=$((instance ? instance - 1 : 0))" "exit=$code" "cause=${stop:-runtime}"
@@ -208,9 +211,11 @@ abandon() {
 finish() {
   end_all
   kill_group "${watcher:-}"
+  watcher=''
   kill_tagged
   remove_scratch
   journal job-ended - "exit=$1"
+  insist_on_journal
   report_end
   exit "$1"
 }
@@ -225,6 +230,7 @@ end_all() {
       await "$pid"
     fi
   done
+  take_words
   unmount_volumes
 }
 

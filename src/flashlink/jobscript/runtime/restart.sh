@@ -42,5 +42,6 @@ pause() {
   local until=$((SECONDS + $1))
   while ((SECONDS < until)) && [[ ! $stop ]]; do
     tick 0.2
+    job_lives || stop=cancelled
   done
 }
