@@ -7,9 +7,11 @@ from flashlink.errors import RequestError
 from flashlink.flashsim.gun import fire
 from flashlink.flashsim.likelihoods import PROBABILITIES
 from flashlink.flashsim.reference import reconstruct
+from flashlink.flashsim.reference.kalman import positive_definite
 from flashlink.flashsim.samples import (
     COVARIANCE,
     DOWNSTREAM,
+    GENERATED,
     HITS,
     LONG,
     RECONSTRUCTED,
@@ -107,6 +109,27 @@ def test_covariances_are_positive_definite(pions):
     scale = np.sqrt(np.einsum("nii->ni", matrix))
     eigenvalues = np.linalg.eigvalsh(matrix / scale[:, :, None] / scale[:, None, :])
     assert eigenvalues.min() > 0
+
+
+def test_a_fit_that_breaks_down_is_no_track():
+    """An electron that radiated nearly all of its momentum: its chi2 came out at -40,000, its covariance indefinite."""
+    electron = {
+        "event": 2854, "particle": 17, "mother": -1, "pdg": 11, "charge": -1, "stable": True, "signal": False,
+        "px": -2347.158475953697, "py": -1306.220610668409, "pz": 5256.954677437104, "energy": 5903.468297257563,
+        "x": -0.3488942615473212, "y": -0.2358567816363488, "z": 26.651484875058944, "pv_x": 0.043900073283678134,
+        "pv_y": -0.008803201221609, "pv_z": 25.525503577279526, "multiplicity": 16,
+    }  # fmt: skip
+    particles = {name: np.array([electron[name]], dtype=dtype) for name, dtype in GENERATED.items()}
+    tracks, _ = reconstruct(particles, seed=1_000_004)
+    assert (tracks["chi2"] >= 0).all()
+    np.linalg.cholesky(covariances(tracks))
+
+
+def test_positive_definite_is_told_matrix_by_matrix():
+    good, indefinite, flat = np.diag([1e-2, 4.0, 9.0]), np.array([[1, 2, 0], [2, 1, 0], [0, 0, 1.0]]), np.ones((3, 3))
+    broken = np.full((3, 3), np.nan)
+    matrices = np.stack([good, indefinite, flat, broken, -good], axis=-1)
+    assert positive_definite(matrices).tolist() == [True, False, False, False, False]
 
 
 def test_pulls(muons):

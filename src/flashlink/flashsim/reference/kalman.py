@@ -28,6 +28,10 @@ Flags = npt.NDArray[np.bool_]
 _PRIOR = (20.0, 20.0, 0.05, 0.05, 3.0)
 
 
+#: Least share of the variance of a parameter that the others may leave undetermined; below, rounding has eaten it.
+_LEAST_PIVOT = 1e-9
+
+
 @dataclass(frozen=True)
 class Hits:
     """What a fit knows of n tracks.
@@ -80,6 +84,22 @@ def fit(hits: Hits, seeds: Floats, start: float, geometry: Geometry) -> Fit:
     filtering.move_straight(beam_distance(filtering.state))
     ndf = np.isfinite(hits.measured[: surfaces[-1].last]).sum(axis=0) - 5
     return Fit(filtering.state, filtering.covariance, filtering.z, filtering.chi2, ndf)
+
+
+def positive_definite(covariance: Floats) -> Flags:
+    """Which of many symmetric matrices are, by the pivots of their elimination; shape (k, k, n) to (n,).
+
+    A fit can break down, as where an electron lost most of its momentum on the way and the trajectory is far from all
+    that it is linearised at: its covariance comes out indefinite.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.sqrt(np.einsum("iin->in", covariance))
+        left = covariance / scale[:, None] / scale[None]
+        sound = np.ones(left.shape[-1], dtype=bool)
+        for row in range(len(left)):
+            sound &= left[row, row] > _LEAST_PIVOT
+            left = left - left[:, row, None] * left[None, row] / left[row, row]
+    return sound
 
 
 class _Filter:

@@ -11,7 +11,7 @@ from scipy import special
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.reference.geometry import Geometry, Kind
-from flashlink.flashsim.reference.kalman import Fit, Hits, fit
+from flashlink.flashsim.reference.kalman import Fit, Hits, fit, positive_definite
 from flashlink.flashsim.reference.passage import FIELD_START, Passage
 from flashlink.flashsim.reference.propagate import bend, straight
 from flashlink.flashsim.samples import DOWNSTREAM, LONG, UPSTREAM
@@ -190,7 +190,7 @@ def _noise(
 def _accepted(
     rows: Integers, ghost: bool, category: int, fitted: Fit, measured: Floats, particles: Columns, geometry: Geometry
 ) -> Tracks:
-    """Only the tracks of good chi2, with their ghost probabilities."""
+    """Only the tracks of good chi2 and sound covariance."""
     quality = fitted.chi2 / fitted.ndf
     kinds: tuple[Kind, ...] = ("vertex", "upstream", "stations")
     layers = np.stack([np.isfinite(measured[geometry.rows(kind)]).sum(axis=0) for kind in kinds])
@@ -200,7 +200,8 @@ def _accepted(
     tracks = Tracks(
         rows, np.full(len(rows), ghost), np.full(len(rows), category, dtype=np.int8), fitted, layers, features
     )
-    return _selected(tracks, np.flatnonzero(quality < geometry.search.largest_chi2))
+    good = (quality >= 0) & (quality < geometry.search.largest_chi2)
+    return _selected(tracks, np.flatnonzero(good & positive_definite(fitted.covariance)))
 
 
 def _selected(tracks: Tracks, rows: Integers) -> Tracks:
