@@ -23,6 +23,7 @@ from flashlink.jobscript.planning import plan
 from flashlink.jobscript.script import render
 from flashlink.pods.parse import parse_create
 from flashlink.site.config import Containers, Images, Site, Volumes
+from lab.clusters import Cluster, slurm
 
 CHECKOUT = Path(__file__).parents[2]
 CANNOT = 3
@@ -231,6 +232,20 @@ def lab() -> Lab:
     images = {path.stem: path for path in map(Path, up.stdout.split())}
     user = subprocess.run([CHECKOUT / "lab" / "enter", "id", "-u"], capture_output=True, text=True, check=True)
     return Lab(images, int(user.stdout))
+
+
+@pytest.fixture(scope="session")
+def plain_slurm(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Slurm without accounting, which forgets ended jobs soon."""
+    with slurm(tmp_path_factory.mktemp("slurm"), lab.user, ["--min-job-age", "2"]) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def accounted_slurm(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Slurm with slurmdbd, whose controller forgets ended jobs soon."""
+    with slurm(tmp_path_factory.mktemp("slurm"), lab.user, ["--accounting", "--min-job-age", "2"]) as cluster:
+        yield cluster
 
 
 @pytest.fixture

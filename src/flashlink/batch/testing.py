@@ -171,7 +171,7 @@ class BatchContract:
 
     def test_walltime(self, system: BatchSystem, tmp_path: Path) -> None:
         """A job that runs longer than it asked for is ended, is not a success, and a person learns why."""
-        (status,) = self.wait(system, self.submit(system, self.job(tmp_path, "sleep 60", walltime=1)))
+        (status,) = self.wait(system, self.submit(system, self.job(tmp_path, "sleep 600", walltime=1)))
         assert status.exit_code != 0
         assert status.reason
 

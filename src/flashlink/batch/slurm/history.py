@@ -1,0 +1,90 @@
+"""Jobs that Slurm's controller has forgotten: what the accounting and the jobs' own records say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from flashlink.batch.slurm import answers
+from flashlink.batch.slurm.answers import Row
+from flashlink.batch.slurm.books import Books, Job
+from flashlink.batch.slurm.commands import Answer, Command
+from flashlink.batch.slurm.connection import Connection
+from flashlink.batch.slurm.options import Options
+from flashlink.batch.system import JobState, JobStatus
+from flashlink.errors import SiteError
+
+_READ_RECORDS = 'for folder; do cat "$folder/slurm/end" 2>/dev/null; printf "\\1"; done'
+
+
+class History:
+    """Looks for jobs that have left the queue.
+
+    Args:
+        connection: To where Slurm's commands are.
+        books: Where the jobs' folders are noted.
+        options: Of the site.
+    """
+
+    def __init__(self, connection: Connection, books: Books, options: Options) -> None:
+        self._connection = connection
+        self._books = books
+        self._options = options
+
+    def ends(self, numbers: Sequence[int]) -> tuple[dict[int, JobStatus], set[int], str]:
+        """How jobs have ended.
+
+        Returns:
+            The ended ones; those that the accounting knows, but not yet their end; why it did not answer, or "".
+        """
+        folders = {number: job.folder for number in numbers if (job := self._books.job(number)) and job.folder}
+        records = Command(("bash", "-c", _READ_RECORDS, "records", *folders.values()))
+        *told, written = self._connection.run(*answers.sacct(numbers, self._options.command_seconds), records)
+        rows, trouble = _accounted(told)
+        ended = dict(_recorded(folders, written.output.split("\1")))
+        known = [row for row in rows if self._is_same(row)]
+        for row in known:
+            if row.status.state is JobState.ENDED:
+                ended[row.number] = _agreed(row.status, ended.get(row.number))
+        return ended, {row.number for row in known} - ended.keys(), trouble
+
+    def find(self, uids: set[str]) -> dict[str, Job]:
+        """Jobs of pods by uid; of several for one pod the first.
+
+        Raises:
+            SiteError: Transient: the accounting did not answer.
+        """
+        command = answers.sacct_since(self._options.history_days, self._options.command_seconds)
+        (told,) = self._connection.run(command)
+        rows = sorted(answers.accounted(told) or (), key=lambda row: -row.number)
+        return {row.uid: Job(row.number, row.uid, row.folder) for row in rows if row.uid in uids}
+
+    def _is_same(self, row: Row) -> bool:
+        """Whether a row is of the job that we know by that number: Slurm may have begun to count anew."""
+        job = self._books.job(row.number)
+        return job is None or job.uid == row.uid
+
+
+def _agreed(accounted: JobStatus, recorded: JobStatus | None) -> JobStatus:
+    """The accounting knows why; the job knows its exit code better, as sacct of some versions tells 127 for 255."""
+    if recorded is None:
+        return accounted
+    return replace(accounted, exit_code=recorded.exit_code or accounted.exit_code)
+
+
+def _accounted(told: Iterable[Answer]) -> tuple[list[Row], str]:
+    rows: list[Row] = []
+    trouble = ""
+    for answer in told:
+        try:
+            rows += answers.accounted(answer) or ()
+        except SiteError as error:
+            trouble = str(error)
+    return rows, trouble
+
+
+def _recorded(folders: Mapping[int, str], texts: Sequence[str]) -> Iterable[tuple[int, JobStatus]]:
+    for number, text in zip(folders, texts, strict=False):
+        status = answers.record(text, number)
+        if status is not None:
+            yield number, status

@@ -1,0 +1,272 @@
+"""Slurm by its own commands: `flashlink.batch.BatchSystem` over `sbatch`, `squeue`, `sacct`, `scancel` and `sinfo`.
+
+One ``squeue`` a sweep tells all jobs of the user, whatever their number. What has left it is looked up in the
+accounting and in the record that each job leaves in its folder; so sites without accounting lose nothing either. A job
+that nobody knows any more is called lost only after a while, as accounting and file systems lag behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from flashlink.batch.slurm import answers, refusals, submission
+from flashlink.batch.slurm.answers import Row
+from flashlink.batch.slurm.books import Books, Job
+from flashlink.batch.slurm.commands import Command
+from flashlink.batch.slurm.connection import Connection
+from flashlink.batch.slurm.ending import Ending
+from flashlink.batch.slurm.history import History
+from flashlink.batch.slurm.options import read
+from flashlink.batch.system import Capacity, JobSpec, JobState, JobStatus
+from flashlink.errors import SiteError
+
+#: Jobs that one shell submits. It ends when it can tell nobody, so after a kill at most a few are on their way.
+BULK = 20
+
+#: Seconds after which a job that was known and is known to nobody any more is lost.
+PATIENCE = 120.0
+
+#: Seconds for which a submission may still arrive whose answer was lost.
+ARRIVES = 60.0
+
+#: Seconds to wait for the shells that a former process has left.
+_LOCK_SECONDS = 90.0
+
+_FINAL = (JobState.ENDED, JobState.LOST)
+
+_Due = tuple[JobSpec, Command]
+
+
+class SlurmBatch:
+    """Implements `flashlink.batch.BatchSystem` by Slurm's commands, here or on a login node.
+
+    Args:
+        state: Folder for what it must remember, for this object alone; made if missing.
+        cpus: Told as the site's cores; 0 asks Slurm.
+        memory: Told as the site's memory in bytes; 0 asks Slurm.
+        pods: Most jobs at once.
+        options: See `flashlink.batch.slurm.options.Options`.
+
+    Raises:
+        SiteError: Another process uses `state`, or an option is wrong.
+    """
+
+    name = "slurm"
+
+    def __init__(self, state: Path, *, cpus: int, memory: int, pods: int, options: Mapping[str, object]) -> None:
+        self._options = read(options)
+        self._told = Capacity(cpus, memory, jobs=pods)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.chmod(0o700)
+        self._lock = _lock(state / "lock")
+        self._books = Books(state / "slurm.sqlite")
+        self._connection = Connection(self._options, self._lock)
+        self._ending = Ending(self._connection, self._books, self._options)
+        self._history = History(self._connection, self._books, self._options)
+        self._cluster = ""
+        self._last: dict[int, JobStatus] = {}  # as last told, of jobs that go on
+        self._final: dict[int, JobStatus] = {}
+        self._missing: dict[int, float] = {}  # number to when it was first known to nobody
+        self._unsure: dict[str, float] = {}  # uid to when a submission failed that may arrive
+
+    def submit(self, jobs: Sequence[JobSpec]) -> list[str | SiteError]:
+        """Submit jobs; see `BatchSystem.submit`."""
+        outcomes: dict[str, str | SiteError] = {}
+        new: dict[str, _Due] = {}
+        for spec in jobs:
+            try:
+                new[spec.uid] = (spec, submission.sbatch(spec, self._options))
+            except SiteError as error:
+                outcomes[spec.uid] = error
+        outcomes.update(self._known(new))
+        for uid in new.keys() - outcomes.keys():
+            if self._may_arrive(uid):
+                outcomes[uid] = SiteError("Slurm may have it already, its answer was lost: waiting", transient=True)
+        due = [each for uid, each in new.items() if uid not in outcomes]
+        for start in range(0, len(due), BULK):
+            outcomes.update(self._submit_bulk(due[start : start + BULK]))
+        return [outcomes[spec.uid] for spec in jobs]
+
+    def _submit_bulk(self, bulk: Sequence[_Due]) -> dict[str, str | SiteError]:
+        now = time.monotonic()
+        self._unsure.update((spec.uid, now) for spec, _ in bulk)
+        told = self._connection.run(*(command for _, command in bulk))
+        outcomes: dict[str, str | SiteError] = {}
+        taken = []
+        for (spec, _), answer in zip(bulk, told, strict=True):
+            try:
+                number = submission.number(answer)
+                taken.append(Job(number, spec.uid, str(spec.folder), spec.grace))
+                outcomes[spec.uid] = self._job_id(number)
+            except SiteError as error:
+                outcomes[spec.uid] = error
+                if refusals.is_unsure(answer):
+                    continue
+            del self._unsure[spec.uid]
+        self._books.add(taken)
+        self._last.update((job.number, JobStatus(JobState.QUEUED)) for job in taken)
+        return outcomes
+
+    def query(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        """State of these jobs; see `BatchSystem.query`."""
+        self._learn_cluster()
+        numbers = {job_id: self._number(job_id) for job_id in job_ids}
+        asked = {number for number in numbers.values() if number is not None}
+        found = {number: self._final[number] for number in asked & self._final.keys()}
+        if asked - found.keys():
+            found.update(self._look(asked - found.keys()))
+        unknown = JobStatus(JobState.LOST, reason="this is no job of this site's Slurm")
+        return {job_id: unknown if number is None else found[number] for job_id, number in numbers.items()}
+
+    def _look(self, numbers: set[int]) -> dict[int, JobStatus]:
+        """What the queue tells, and for jobs that have left it what is known of their ends."""
+        (told,) = self._connection.run(answers.squeue(self._options.command_seconds))
+        listed = self._by_number(answers.rows(told))
+        self._ending.end_overdue(listed)
+        found = {number: listed[number].status for number in numbers & listed.keys()}
+        gone = sorted(numbers - listed.keys())
+        if gone:
+            ended, known, trouble = self._history.ends(gone)
+            found.update((number, ended.get(number) or self._unclear(number, known, trouble)) for number in gone)
+        for number in numbers:
+            if number in listed or found[number].state in _FINAL:
+                self._missing.pop(number, None)
+            found[number] = self._remember(number, found[number])
+        return found
+
+    def _by_number(self, rows: Iterable[Row]) -> dict[int, Row]:
+        """Rows by job number. Of several jobs of one pod the first counts for all, as it alone runs the pod."""
+        first: dict[str, Row] = {}
+        found: dict[int, Row] = {}
+        for row in sorted(rows, key=lambda row: row.number):
+            job = self._books.job(row.number)
+            if job is None or job.uid == row.uid:  # else Slurm has begun to count anew, and this is another's
+                found[row.number] = first.setdefault(row.uid, row) if row.uid else row
+        for uid, row in first.items():
+            job = self._books.of(uid)
+            if job is not None:
+                found[job.number] = row
+        return found
+
+    def _unclear(self, number: int, accounted: set[int], trouble: str) -> JobStatus:
+        """A job that has left the queue and whose end nobody tells: for a while as it was last seen."""
+        now = time.monotonic()
+        waited = now - self._missing.setdefault(number, now)
+        known = number in accounted or number in self._last or self._books.job(number) is not None
+        if trouble or (known and waited < PATIENCE):
+            before = self._last.get(number, JobStatus(JobState.RUNNING))
+            return replace(before, reason=trouble or "it has left Slurm's queue; its end is not known yet")
+        return JobStatus(JobState.LOST, reason="Slurm does not know it, and it has left no record of its end")
+
+    def _remember(self, number: int, status: JobStatus) -> JobStatus:
+        if status.state not in _FINAL:
+            self._last[number] = status
+            return status
+        if status.state is JobState.ENDED and self._ending.was_told(number):
+            status = replace(status, reason="cancelled")
+        self._final[number] = status
+        self._last.pop(number, None)
+        self._ending.forget([number])
+        return status
+
+    def find(self, uids: Sequence[str]) -> dict[str, str]:
+        """Job ids by uid; see `BatchSystem.find`."""
+        found = self._known(uids)
+        missing = set(uids) - found.keys()
+        if any(map(self._may_arrive, missing)):
+            raise SiteError("Slurm may be about to take in a job whose submission it did not answer", transient=True)
+        if missing:
+            jobs = self._history.find(missing)
+            self._books.add(jobs.values())
+            found.update((uid, self._job_id(job.number)) for uid, job in jobs.items())
+        return found
+
+    def _known(self, uids: Iterable[str]) -> dict[str, str]:
+        """Job ids of those pods that the books or the queue know."""
+        self._learn_cluster()
+        wanted = set(uids)
+        found = {uid: job for uid in wanted if (job := self._books.of(uid)) is not None}
+        if wanted - found.keys():
+            jobs = self._in_queue(wanted - found.keys())
+            self._books.add(jobs.values())
+            found.update(jobs)
+        for uid in found:
+            self._unsure.pop(uid, None)
+        return {uid: self._job_id(job.number) for uid, job in found.items()}
+
+    def _in_queue(self, uids: set[str]) -> dict[str, Job]:
+        seconds = self._options.command_seconds
+        queue, places = self._connection.run(answers.squeue(seconds), answers.squeue_places(seconds))
+        folders = answers.places(places)
+        rows = sorted(answers.rows(queue), key=lambda row: -row.number)
+        return {row.uid: Job(row.number, row.uid, folders.get(row.number, "")) for row in rows if row.uid in uids}
+
+    def _may_arrive(self, uid: str) -> bool:
+        return time.monotonic() - self._unsure.get(uid, -ARRIVES) < ARRIVES
+
+    def cancel(self, job_ids: Sequence[str], grace: int | None = None) -> None:
+        """End jobs; see `BatchSystem.cancel`."""
+        self._learn_cluster()
+        numbers = {number for job_id in job_ids if (number := self._number(job_id)) is not None}
+        if numbers - self._final.keys():
+            self._ending.begin(numbers - self._final.keys(), grace)
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        """Drop the records of ended jobs; see `BatchSystem.forget`."""
+        numbers = {number for job_id in job_ids if (number := self._number(job_id)) is not None}
+        ended = numbers & self._final.keys()
+        self._books.remove(ended)
+        for number in ended:
+            del self._final[number]
+
+    def capacity(self) -> Capacity:
+        """Totals of the site; see `BatchSystem.capacity`."""
+        partitions = [placement.partition for placement in (*self._options.flavours, self._options)]
+        (said,) = self._connection.run(answers.sinfo(partitions, self._options.command_seconds))
+        found = answers.capacity(said, self._told.jobs)
+        return replace(found, cpus=self._told.cpus or found.cpus, memory=self._told.memory or found.memory)
+
+    def close(self) -> None:
+        """Let go of the connection and the state; jobs go on."""
+        self._connection.close()
+        self._books.close()
+        os.close(self._lock)
+
+    def _learn_cluster(self) -> None:
+        """Ask for the cluster's name, once; what was noted of another cluster is forgotten."""
+        if not self._cluster:
+            (told,) = self._connection.run(answers.cluster())
+            self._cluster = answers.cluster_name(told)
+            self._books.belong_to(self._cluster)
+
+    def _job_id(self, number: int) -> str:
+        return f"{self.name}:{self._cluster}:{number}"
+
+    def _number(self, job_id: str) -> int | None:
+        """The number in a job id of this cluster."""
+        prefix, _, number = job_id.rpartition(":")
+        ours = prefix == f"{self.name}:{self._cluster}" and number.isascii() and number.isdecimal()
+        return int(number) if ours and len(number) <= 18 else None
+
+
+def _lock(path: Path) -> int:
+    """Hold the state; a shell of a former process may do so until it has ended."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    limit = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > limit:
+                os.close(handle)
+                raise SiteError(
+                    f"{path.parent}: another flashlink process uses this state; stop it, or give a folder of its own"
+                ) from None
+            time.sleep(0.1)
+        else:
+            return handle
