@@ -15,15 +15,15 @@ from flashlink.jobscript.planning import plan
 from flashlink.jobscript.script import render
 from flashlink.pods.fields import Treatment
 from flashlink.pods.parse import parse_create
-from flashlink.pods.tables import ANNOTATION, TABLES
+from flashlink.pods.tables import ANNOTATION, JOB_CONFIG, TABLES
 from flashlink.site.config import Containers, Grants, Site, Volumes
 
 SITE = Site(
-    containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"),
+    containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer", fakeroot=True),
     volumes=Volumes(
         host_paths=["/data"], claims={"one": "/claims/one", "two": "/claims/two"}, cvmfs="/cvmfs", fuse="host"
     ),
-    grants=Grants(pre_exec=True, apptainer_options=["--nv"]),
+    grants=Grants(pre_exec=True, apptainer_options=["--nv", "--no-init", "--unsquash"]),
 )
 
 ASKED_OF_MAIN = {"containerName": "main", "resource": "limits.cpu"}
@@ -249,6 +249,25 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ),
 }
 
+APPTAINER = "jobConfig.ApptainerOptions"
+CASES |= {
+    ("jobConfig", "SingularityHubProxy"): ({"jobConfig.SingularityHubProxy": {"server": "hub"}}, {}),
+    ("jobConfig", "ApptainerOptions"): ({APPTAINER: {"containall": True}}, {}),
+    ("jobConfig", "Volumes"): ({"jobConfig.Volumes": {"image_dir": "/images"}}, {}),
+    (APPTAINER, "executable"): ({f"{APPTAINER}.executable": "podman"}, {}),
+    (APPTAINER, "fakeroot"): ({f"{APPTAINER}.fakeroot": True}, {}),
+    (APPTAINER, "containall"): ({f"{APPTAINER}.containall": True}, {}),
+    (APPTAINER, "fuseMode"): ({f"{APPTAINER}.fuseMode": "container"}, {}),
+    (APPTAINER, "noInit"): ({f"{APPTAINER}.noInit": True}, {}),
+    (APPTAINER, "nvidiaSupport"): ({f"{APPTAINER}.nvidiaSupport": True}, {}),
+    (APPTAINER, "unsquash"): ({f"{APPTAINER}.unsquash": True}, {}),
+    ("jobConfig.Volumes", "apptainer_cachedir"): ({"jobConfig.Volumes.apptainer_cachedir": "/data/cache"}, {}),
+    ("jobConfig.Volumes", "additional_directories_in_path"): (
+        {"jobConfig.Volumes": {"additional_directories_in_path": ["/opt/bin"]}},
+        {},
+    ),
+}
+
 #: Of what becomes of these no script tells: tests of the plugin's contract do.
 ELSEWHERE = {("Annotations and labels", "JobID"): "test_restarts.py: the books are lost, jobs are adopted by it"}
 
@@ -256,7 +275,7 @@ ELSEWHERE = {("Annotations and labels", "JobID"): "test_restarts.py: the books a
 def honoured() -> set[tuple[str, str]]:
     return {
         (table.title, name)
-        for table in (*TABLES, ANNOTATION)
+        for table in (*TABLES, ANNOTATION, *JOB_CONFIG)
         for name, rule in table.rules.items()
         if rule.treatment is Treatment.HONOURED
     }

@@ -308,10 +308,10 @@ def _annotations(volumes: tuple[str, ...], containers: tuple[str, ...]) -> Searc
         [
             *("slurm-job.vk.io/flags", "slurm-job.vk.io/pre-exec", "slurm-job.vk.io/singularity-options"),
             *("slurm-job.vk.io/singularity-mounts", "slurm-job.vk.io/image-root", "interlink.eu/pod-ip"),
-            *("interlink.eu/wstunnel-client-commands", "interlink.eu/pod-vpn"),
+            *("interlink.eu/wstunnel-client-commands", "interlink.eu/pod-vpn", "slurm-job.vk.io/flavor"),
         ]
     )
-    meant = st.dictionaries(special, texts, min_size=1, max_size=2)
+    meant = st.dictionaries(special, texts, min_size=2, max_size=6)
     away = st.sampled_from(containers[1:] or ("elsewhere",)).map(
         lambda name: {"interlink.eu/disable-offload-containers": name}
     )

@@ -20,6 +20,7 @@ from flashlink.pods.pod import (
     Files,
     Fuse,
     HostPath,
+    JobConfig,
     Mount,
     Pod,
     Resources,
@@ -122,10 +123,18 @@ def test_init_containers_that_always_restart_are_sidecars() -> None:
     assert main.restart_rules == (RestartRule((1, 2), inside=False),)
 
 
-def test_job_script_and_job_config_are_kept() -> None:
-    pod = parse({**request(), "jobScript": "#!/bin/sh\n", "jobConfig": {"Volumes": {"scratch_area": "/s"}}})
+#: As interLink sends it where next to nothing is configured.
+JOB_CONFIG = {
+    "SingularityHubProxy": {"server": "", "master_token": "", "cache_validity_seconds": 0},
+    "ApptainerOptions": {"executable": "", "fakeroot": False, "cleanenv": True, "fuseMode": ""},
+    "Volumes": {"apptainer_cachedir": "/c", "additional_directories_in_path": ["/a"], "fuse_sleep_seconds": 5},
+}
+
+
+def test_job_script_and_job_config_are_read() -> None:
+    pod = parse({**request(), "jobScript": "#!/bin/sh\n", "jobConfig": JOB_CONFIG})
     assert pod.job_script == "#!/bin/sh\n"
-    assert pod.job_config == {"Volumes": {"scratch_area": "/s"}}
+    assert pod.job_config == JobConfig(cache="/c", path=("/a",))
 
 
 def test_containers_that_stay_in_the_cluster_are_left_out() -> None:
@@ -267,6 +276,25 @@ def test_a_containers_security_context_stands_over_the_pods() -> None:
     assert pod.containers[0].security == Security(1000, 7, non_root=False, read_only_root=True)
     pod = parse(request(securityContext={"runAsUser": 5, "runAsNonRoot": True}))
     assert pod.containers[0].security == Security(5, None, non_root=True)
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ({"Volumes": {"scratch": "/s"}}, "Volumes.scratch: no field of a jobConfig that flashlink knows"),
+        (
+            {"Volumes": {"image_dir": "/s"}},
+            "Volumes.image_dir: images are named by path below the site's images.folders",
+        ),
+        ({"SingularityHubProxy": {"master_token": "s3cret"}}, "SingularityHubProxy.master_token: this plugin fetches"),
+        ({"ApptainerOptions": {"fakeroot": "yes"}}, "ApptainerOptions.fakeroot: 'yes' is not true or false"),
+    ],
+)
+def test_a_job_config_that_cannot_be_is_refused_by_its_key(config: dict[str, Any], line: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse({**request(), "jobConfig": config})
+    assert str(caught.value).startswith(f"jobConfig.{line}")
+    assert "s3cret" not in str(caught.value)
 
 
 # What is refused

@@ -11,7 +11,7 @@ import pytest
 
 from flashlink.pods import fields, tables
 from flashlink.pods.fields import Rule, Treatment
-from flashlink.pods.tables import ANNOTATION, TABLES, Table
+from flashlink.pods.tables import ANNOTATION, JOB_CONFIG, TABLES, Table
 from pods import kubernetes
 
 PAGE = Path(__file__).parents[2] / "docs" / "pods.md"
@@ -36,7 +36,7 @@ def test_the_page_is_in_step() -> None:
 
 
 def test_every_table_is_on_the_page() -> None:
-    shown = [dict(table.rules) for table in (*TABLES, ANNOTATION)]
+    shown = [dict(table.rules) for table in (*TABLES, ANNOTATION, *JOB_CONFIG)]
     assert [name for name, rules in of_fields() if dict(rules) not in shown] == ["UNRESOLVED_VARIABLE"]
 
 
@@ -45,7 +45,7 @@ def test_every_nested_table_is_on_the_page() -> None:
     assert {nested.title for table in TABLES for nested in table.nested.values()} | {"PodSpec"} == titles
 
 
-@pytest.mark.parametrize("table", [*TABLES, ANNOTATION], ids=lambda table: table.title)
+@pytest.mark.parametrize("table", [*TABLES, ANNOTATION, *JOB_CONFIG], ids=lambda table: table.title)
 def test_every_rule_says_why_or_how(table: Table) -> None:
     assert [name for name, rule in table.rules.items() if not rule.why.strip()] == []
 

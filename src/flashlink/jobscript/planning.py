@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from flashlink.errors import RequestError, SiteError
-from flashlink.jobscript import annotated
+from flashlink.jobscript import annotated, configured
 from flashlink.jobscript.binds import binds
 from flashlink.jobscript.fuse import mounts_in_container, mounts_on_worker
 from flashlink.jobscript.images import fetch_options, image
@@ -43,6 +43,7 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
     """
     if pod.job_script:
         raise SiteError("jobScript: this site runs its own job scripts only; leave interLink's jobScript empty")
+    configured.check(pod, site)
     containers = site.containers
     return JobPlan(
         uid=pod.uid,
@@ -50,7 +51,11 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
         folder=folder,
         runtime=containers.runtime,
         executable="" if containers.runtime == "host" else containers.executable or containers.runtime,
-        runtime_options=(*containers.options, *annotated.runtime_options(pod, site)),
+        runtime_options=(
+            *containers.options,
+            *configured.runtime_options(pod, site),
+            *annotated.runtime_options(pod, site),
+        ),
         init_steps=tuple(_once(_step(pod, site, folder, container)) for container in pod.init_containers),
         steps=tuple(_step(pod, site, folder, container) for container in pod.containers),
         scratch=scratch(pod),
@@ -60,7 +65,7 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
         resources=_resources(pod, site),
         path=tuple(containers.path),
         walltime=_walltime(pod, site),
-        image_cache=site.images.cache,
+        image_cache=configured.image_cache(pod, site),
         fuses=mounts_on_worker(pod, site),
         fuse_seconds=site.volumes.fuse_seconds,
         pre_exec=annotated.pre_exec(pod, site),
@@ -98,10 +103,10 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
         working_dir=container.working_dir,
         binds=binds(pod, site, folder, container, annotated.mounts(pod, site)),
         root="read-only" if container.security.read_only_root else site.containers.root,
-        user=container.security.user,
+        user=configured.user(pod, container),
         group=container.security.group,
         non_root=container.security.non_root,
-        fake_root=_fake_root(container, site),
+        fake_root=_fake_root(pod, container, site),
         fuses=mounts_in_container(pod, site, container),
         restart=container.restart or pod.restart_policy,
         restart_rules=container.restart_rules,
@@ -111,8 +116,8 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
     return limited(step, container, pod)
 
 
-def _fake_root(container: Container, site: Site) -> bool:
-    if container.security.user != 0:
+def _fake_root(pod: Pod, container: Container, site: Site) -> bool:
+    if configured.user(pod, container) != 0:
         return False
     if not site.containers.fakeroot or site.containers.runtime == "host":
         raise SiteError(

@@ -337,6 +337,37 @@ ANNOTATION: Mapping[str, Rule] = {
     "JobID": _honoured("the job id that the create was answered with: by it the job is found again"),
 }
 
+#: Keys of interLink's jobConfig, and of the three objects in it. Zero values say nothing.
+JOB_CONFIG: Mapping[str, Rule] = {
+    "SingularityHubProxy": _honoured("see its own table"),
+    "ApptainerOptions": _honoured("see its own table"),
+    "Volumes": _honoured("see its own table"),
+}
+HUB_PROXY: Mapping[str, Rule] = dict.fromkeys(
+    ("server", "master_token", "cache_validity_seconds"),
+    _refused("this plugin fetches images by the site's own means; leave SingularityHubProxy out"),
+)
+_EVERY = _ignored("every container runs so")
+APPTAINER_OPTIONS: Mapping[str, Rule] = {
+    "executable": _honoured("the site's own; another is refused"),
+    "fakeroot": _honoured("as runAsUser 0 of every container that says no other"),
+    "containall": _honoured("every container runs so; it adds an IPC namespace"),
+    "fuseMode": _honoured("what the site does in volumes.fuse; another is refused"),
+    "noInit": _honoured("where the site grants --no-init"),
+    "noHome": _EVERY,
+    "noPrivs": _EVERY,
+    "nvidiaSupport": _honoured("where the site grants --nv; containers that ask for a GPU have it anyhow"),
+    "cleanenv": _EVERY,
+    "unsquash": _honoured("where the site grants --unsquash"),
+}
+JOB_VOLUMES: Mapping[str, Rule] = {
+    "scratch_area": _refused("a job's scratch lies in its own folder, where the site says; leave it out"),
+    "apptainer_cachedir": _honoured("the site's images.cache, or a folder below its volumes.host_paths"),
+    "image_dir": _refused("images are named by path below the site's images.folders; leave it out"),
+    "additional_directories_in_path": _honoured("those that the site has in containers.path; others are refused"),
+    "fuse_sleep_seconds": _ignored("a container starts when its mounts answer"),
+}
+
 #: Fields of EnvVar before the virtual kubelet, or the client, has resolved it.
 UNRESOLVED_VARIABLE: Mapping[str, Rule] = {**VARIABLE, "valueFrom": _honoured("resolved before it is sent")}
 

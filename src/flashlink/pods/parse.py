@@ -13,6 +13,7 @@ import msgspec
 from flashlink.errors import RequestError
 from flashlink.pods import fields, life, names
 from flashlink.pods.expand import expand, references
+from flashlink.pods.job_config import job_config
 from flashlink.pods.pod import Container, Mount, Pod
 from flashlink.pods.resources import check_vendor, resources
 from flashlink.pods.security import security
@@ -107,7 +108,7 @@ def parse_pod(request: CreateRequest) -> Pod:
         deadline=spec["activeDeadlineSeconds"].integer(1),
         grace=30 if grace is None else grace,
         job_script=Value(request.jobScript, "jobScript").text(""),
-        job_config=request.jobConfig or {},
+        job_config=job_config(Value(request.jobConfig, "jobConfig")),
         not_offloaded=away,
         not_offloaded_init=away_init,
     )

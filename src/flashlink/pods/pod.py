@@ -210,6 +210,27 @@ Volume = EmptyDir | Files | HostPath | Claim | Cvmfs | Fuse
 
 
 @dataclass(frozen=True, slots=True)
+class JobConfig:
+    """interLink's ``jobConfig``, as far as it means something here.
+
+    Attributes:
+        executable: The container runtime; "" for the site's.
+        fakeroot: Containers run as root of a user namespace.
+        fuse_mode: Where FUSE volumes are mounted; "" for where the site does.
+        options: Of ``apptainer exec``, without dashes.
+        cache: Folder for what Apptainer fetches; "" for the site's.
+        path: Folders for PATH of the worker.
+    """
+
+    executable: str = ""
+    fakeroot: bool = False
+    fuse_mode: str = ""
+    options: tuple[str, ...] = ()
+    cache: str = ""
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A whole pod, ready to be planned.
 
@@ -227,7 +248,7 @@ class Pod:
         deadline: ``activeDeadlineSeconds``, or None.
         grace: ``terminationGracePeriodSeconds``, 30 if not given.
         job_script: interLink's ``jobScript``: run in place of a generated one when not empty.
-        job_config: interLink's ``jobConfig`` as sent.
+        job_config: interLink's ``jobConfig``.
         not_offloaded: Names of containers that run in the cluster, not here.
         not_offloaded_init: The same of init containers.
     """
@@ -244,7 +265,7 @@ class Pod:
     deadline: int | None = None
     grace: int = 30
     job_script: str = ""
-    job_config: Mapping[str, object] = field(default_factory=dict)
+    job_config: JobConfig = JobConfig()
     not_offloaded: tuple[str, ...] = ()
     not_offloaded_init: tuple[str, ...] = ()
 

@@ -124,6 +124,14 @@ ANNOTATION = Table(
     "nothing else to a job.",
 )
 
+#: interLink's own words beside a pod.
+JOB_CONFIG = (
+    Table(("jobConfig",), fields.JOB_CONFIG, note="What interLink sends beside the pod; zero values say nothing."),
+    Table(("jobConfig.SingularityHubProxy",), fields.HUB_PROXY),
+    Table(("jobConfig.ApptainerOptions",), fields.APPTAINER_OPTIONS),
+    Table(("jobConfig.Volumes",), fields.JOB_VOLUMES),
+)
+
 _INTRODUCTION = """\
 # What becomes of a pod's fields
 
@@ -142,7 +150,9 @@ arrive unresolved; in a manifest they work, in a cluster as with `flashlink subm
 
 def markdown() -> str:
     """The text of docs/pods.md."""
-    return "\n".join([_INTRODUCTION, *(line for table in (*TABLES, ANNOTATION) for line in _section(table))])
+    return "\n".join(
+        [_INTRODUCTION, *(line for table in (*TABLES, ANNOTATION, *JOB_CONFIG) for line in _section(table))]
+    )
 
 
 def _section(table: Table) -> Iterator[str]:
