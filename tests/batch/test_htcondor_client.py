@@ -41,6 +41,10 @@ def test_expressions_are_checked_by_htcondors_own_parser(client: Client) -> None
     assert list(wrong) == ["bad"]
 
 
+def test_an_expression_cannot_reach_out_of_its_brackets(client: Client) -> None:
+    assert list(client.call("check", expressions={"sly": "true) || (true", "empty": ""})) == ["sly", "empty"]
+
+
 def test_what_htcondor_says_becomes_an_error_that_may_pass(client: Client) -> None:
     with pytest.raises(SiteError) as raised:
         client.call("query", constraint="true", projection=["ClusterId"])

@@ -79,6 +79,7 @@ def test_a_job_adds_to_what_the_site_requires() -> None:
         {"leaveinjobqueue": "true"},
         {"FlashlinkUid": '"another"'},
         {"a b": "1"},
+        {"flavour": "gpu"},
         {"+": "1"},
     ],
 )

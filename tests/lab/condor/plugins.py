@@ -99,7 +99,7 @@ class Plugin:
         body = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": "pod"},
+            "metadata": {"name": "pod", "annotations": spec.pop("annotations", {})},
             "spec": {"restartPolicy": "Never", "containers": [main], **spec},
         }
         (request,) = manifests.requests([body, *objects])

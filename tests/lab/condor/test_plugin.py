@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flashlink.errors import SiteError
 from lab.condor.conftest import write_private
 from lab.condor.plugins import Plugin
 
@@ -27,14 +28,15 @@ def start(lab: Any, condor: Any, shared: Path) -> Iterator[Start]:
     """``start("site" or "ce", **options)`` gives a plugin; it ends with the test."""
     plugins: list[Plugin] = []
 
-    def launch(which: str, reports: Any = None, **options: Any) -> Plugin:
+    def launch(which: str, reports: Any = None, grants: Any = None, **options: Any) -> Plugin:
         folder = shared / which
         folder.mkdir()
         given = condor.ce_options if which == "ce" else condor.site_options
         batch = {"options": given(folder, **options)}
         if which == "ce":
             batch |= {"cpus": 16, "memory": "32Gi"}
-        tables = {"reports": reports} if reports else {}
+        given_tables = {"reports": reports, "grants": grants}
+        tables = {name: table for name, table in given_tables.items() if table}
         plugins.append(Plugin(folder, lab.user, lab.images, batch, **tables))
         return plugins[-1]
 
@@ -106,8 +108,20 @@ def test_a_held_job_says_why_and_fails_when_it_is_held_for_good(start: Start, co
 
 def test_a_refused_pod_says_what_the_site_said(start: Start) -> None:
     plugin = start("site", attributes={"RequestMemory": "2000000"})
-    with pytest.raises(Exception, match="jobs of a terabyte are not taken here"):
+    with pytest.raises(SiteError, match="jobs of a terabyte are not taken here"):
         plugin.send("true")
+
+
+def test_what_a_pod_may_say_by_annotation_reaches_its_job(start: Start, condor: Any) -> None:
+    plugin = start("site", grants={"flags": ["--requirements", "--wantflash"]}, requirements="Memory > 1")
+    flags = {"slurm-job.vk.io/flags": "--requirements=Cpus>=1 --wantflash=true"}
+    pod = plugin.send("sleep 5", annotations=flags)
+    ad = condor.run("site", "condor_q", pod.jid.rpartition(":")[2], "-af:r", "WantFlash", "Requirements")
+    assert ad.startswith("true ")
+    assert "(Memory > 1) && (Cpus >= 1)" in ad
+    assert pod.end()["exitCode"] == 0
+    with pytest.raises(SiteError, match="requirements: not a ClassAd expression"):
+        plugin.send("true", annotations={"slurm-job.vk.io/flags": "--requirements=true)||(true"})
 
 
 def test_an_evicted_job_starts_again_and_its_second_run_counts(start: Start, condor: Any, shared: Path) -> None:

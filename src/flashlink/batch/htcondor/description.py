@@ -154,6 +154,8 @@ def _job(spec: JobSpec, options: Options) -> Description:
     added = {}
     for key, text in spec.options.items():
         check_plain(key, text)
+        if key == "flavour":
+            raise SiteError(f"flavour: {text!r} is none of this site, which has no flavours; leave it out")
         if key == "requirements":
             added[key] = f"({options.requirements}) && ({text})" if options.requirements else text
         elif key == "accounting_group":

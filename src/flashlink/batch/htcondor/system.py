@@ -142,6 +142,10 @@ class HTCondorBatch:
 
     def _submit(self, specs: Sequence[JobSpec]) -> dict[str, str | SiteError]:
         """Submit jobs of one shape: all at once, or one by one if HTCondor takes some but not all."""
+        wrong = self._wrong(specs[0].options) if specs[0].options else {}
+        for key, why in wrong.items():
+            refusal = SiteError(f"{key}: not a ClassAd expression: {states.one_line(why)}; correct the pod")
+            return dict.fromkeys((spec.uid for spec in specs), refusal)
         try:
             ids = self._call(
                 "submit",
@@ -220,9 +224,14 @@ class HTCondorBatch:
         plain = all(part.isascii() and part.isdecimal() and len(part) < 10 for part in (cluster, process))
         return number if plain and head == f"{self.name}:{self._name_of_schedd()}" else ""
 
+    def _wrong(self, given: Mapping[str, str]) -> dict[str, str]:
+        """What HTCondor's parser has against expressions, each by itself: none can reach out of its brackets."""
+        words = {key: text for key, text in given.items() if key != "accounting_group"}
+        wrong: dict[str, str] = self._client.call("check", expressions=words)
+        return wrong
+
     def _check_expressions(self) -> None:
-        wrong = self._client.call("check", expressions=expressions(self._options))
-        for key, why in wrong.items():
+        for key, why in self._wrong(expressions(self._options)).items():
             self.close()
             raise SiteError(f"batch.options.{key}: not a ClassAd expression: {states.one_line(why)}")
 
