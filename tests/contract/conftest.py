@@ -284,6 +284,11 @@ def crash() -> type[Exception]:
     return KubeletCrashError
 
 
+@pytest.fixture(scope="session")
+def make_plugin() -> type[Plugin]:
+    return Plugin
+
+
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plugin]:
     """One plugin for all tests of a module."""

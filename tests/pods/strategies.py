@@ -307,6 +307,7 @@ def _annotations(volumes: tuple[str, ...], containers: tuple[str, ...]) -> Searc
     special = st.sampled_from(
         [
             *("slurm-job.vk.io/flags", "slurm-job.vk.io/pre-exec", "slurm-job.vk.io/singularity-options"),
+            "slurm-job.vk.io/flavor",
             *("slurm-job.vk.io/singularity-mounts", "slurm-job.vk.io/image-root", "interlink.eu/pod-ip"),
             *("interlink.eu/wstunnel-client-commands", "interlink.eu/pod-vpn", "slurm-job.vk.io/flavor"),
         ]

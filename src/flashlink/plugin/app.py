@@ -141,6 +141,7 @@ def application(routes: Routes, metrics: Metrics) -> ASGIApp:
         ],
         exception_handlers={FlashlinkError: errors.answer, HTTPException: errors.answer, Exception: errors.answer},
     )
+    app.router.redirect_slashes = False  # interLink follows no redirect with its body
     return Measured(app, metrics)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flashlink.pods.fields import Rule, Treatment
-from flashlink.pods.tables import CONTAINER, POD_SPEC, Table
+from flashlink.pods.tables import POD_SPEC, Table
 
 Schema = dict[str, Any]
 
@@ -50,6 +50,16 @@ _TYPES: dict[str, Schema] = {
     "sizeLimit": _QUANTITY,
     "terminationGracePeriodSeconds": _integer(0),
     "values": {"type": "array", "items": _integer(0, 255)},
+}
+
+#: Texts that have a form, by object and field.
+_FORMS: dict[tuple[str, str], Schema] = {
+    ("Container", "name"): _LABEL,
+    ("Container", "image"): {"type": "string", "pattern": "^[A-Za-z0-9/][-A-Za-z0-9._~+=@:/]{0,1023}$"},
+    ("Container", "workingDir"): {"type": "string", "pattern": "^(/.*)?$"},
+    ("EnvVar", "name"): {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+    ("Volume", "name"): _LABEL,
+    ("VolumeMount", "mountPath"): {"type": "string", "pattern": "^/[^:]+$"},
 }
 
 #: Fields that hold a list of objects.
@@ -112,10 +122,8 @@ def _type(table: Table, name: str) -> Schema:
         inner = of(table.nested[name])
         held = {"type": "array", "items": inner} if name in _LISTS else inner
         return {**held, "minItems": 1} if table is POD_SPEC and name == "containers" else _or_null(held)
-    kind = _TYPES.get(name, _TEXT)
-    if name in _REQUIRED.get(table.title, ()):
-        return _LABEL if table is CONTAINER and name == "name" else kind
-    return _or_null(kind)
+    kind = _FORMS.get((table.title, name)) or _TYPES.get(name, _TEXT)
+    return kind if name in _REQUIRED.get(table.title, ()) else _or_null(kind)
 
 
 def _or_null(schema: Schema) -> Schema:
