@@ -227,3 +227,30 @@ def test_a_sidecar_lets_its_pod_run_and_succeed(kubelet, pod, container):
     (kubelet.plugin.pod_folder(one) / "tmp" / "go").touch()
     assert kubelet.until(one, "Succeeded", "Failed") == "Succeeded"
     assert kubelet.states(one)["proxy"]["terminated"]["exitCode"] == 0
+
+
+def test_a_container_that_is_not_ready_is_told_as_waiting(kubelet, pod, eventually):
+    one = pod("while [ ! -e ../go ]; do sleep 0.05; done")
+    one["spec"]["containers"][0]["readinessProbe"] = {
+        "exec": {"command": ["test", "-e", "../go"]},
+        "periodSeconds": 1,
+    }
+    kubelet.create(one)
+    eventually(lambda: "not ready yet" in kubelet.states(one)["main"].get("waiting", {}).get("message", ""))
+    assert kubelet.phase(one) == "Pending"
+    (kubelet.plugin.pod_folder(one) / "tmp" / "go").touch()
+    assert kubelet.until(one, "Succeeded", "Failed") == "Succeeded"
+
+
+def test_a_failed_probe_is_told_in_words(kubelet, pod, eventually):
+    one = pod("trap 'exit 0' TERM; while :; do sleep 0.05; done", restartPolicy="Always")
+    live = {"exec": {"command": ["sh", "-c", "echo ill; exit 1"]}, "periodSeconds": 1, "failureThreshold": 1}
+    one["spec"]["containers"][0]["livenessProbe"] = live
+    kubelet.create(one)
+
+    def told():
+        waiting = kubelet.states(one)["main"].get("waiting") or {}
+        return "its liveness probe failed: exit code 1: ill" in waiting.get("message", "")
+
+    eventually(told)
+    kubelet.delete(one)

@@ -57,10 +57,30 @@ NEVER_EMPTY = {
     "pids": "asked for its length before",
     "pod_names": "a pod has a container",
     "points": "one for each of fuses, asked for its length before",
+    "post_start": "asked for its length before",
+    "pre_stop": "asked for its length before",
+    "probe": "one that the container has",
+    "tidy": "begins with the program env",
+    "way": "begins with the program setpriv",
 }
 
 #: Programs of coreutils that the runtime calls, and those that only host processes with volumes need (util-linux).
-COREUTILS = {"cat", "chmod", "cp", "date", "du", "env", "head", "ln", "mkdir", "mv", "realpath", "rm", "rmdir"}
+COREUTILS = {
+    "cat",
+    "chmod",
+    "cp",
+    "date",
+    "du",
+    "env",
+    "head",
+    "ln",
+    "mkdir",
+    "mv",
+    "readlink",
+    "realpath",
+    "rm",
+    "rmdir",
+}
 COREUTILS |= {"sha256sum", "sleep", "stat", "stdbuf", "tail", "truncate"}
 
 Start = Callable[..., Any]

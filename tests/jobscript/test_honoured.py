@@ -72,6 +72,12 @@ CONF, SECRET, DOWN, ASKED, PROJ = (f"pod.spec.volumes.{index}" for index in rang
 SOURCE = f"{PROJ}.projected.sources.0"
 REF = f"{ASKED}.downwardAPI.items.0.resourceFieldRef"
 MISSING = {"name": "missing"}
+PROBE, HOOK = f"{MAIN}.livenessProbe", f"{MAIN}.lifecycle.preStop"
+HTTP: dict[str, Any] = {"httpGet": {"port": 80}}
+HEADERS = f"{PROBE}.httpGet.httpHeaders"
+PORT = {"name": "web", "containerPort": 80}
+NAMED_PORT = {f"{MAIN}.ports": [PORT], PROBE: {"tcpSocket": {"port": "web"}}}
+PAUSE = {"sleep": {"seconds": 1}}
 RULES = f"{MAIN}.restartPolicyRules"
 RULE = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
 WITH_RULE = {f"{MAIN}.restartPolicy": "Never", RULES: [RULE]}
@@ -102,6 +108,45 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("ContainerRestartRule", "exitCodes"): ({f"{RULES}.0.exitCodes": {"operator": "In", "values": [9]}}, WITH_RULE),
     ("ContainerRestartRuleOnExitCodes", "operator"): ({f"{RULES}.0.exitCodes.operator": "NotIn"}, WITH_RULE),
     ("ContainerRestartRuleOnExitCodes", "values"): ({f"{RULES}.0.exitCodes.values": [1, 2]}, WITH_RULE),
+    ("Container", "livenessProbe"): ({f"{MAIN}.livenessProbe": HTTP}, {}),
+    ("Container", "readinessProbe"): ({f"{MAIN}.readinessProbe": HTTP}, {}),
+    ("Container", "startupProbe"): ({f"{MAIN}.startupProbe": HTTP}, {}),
+    ("Container", "lifecycle"): ({f"{MAIN}.lifecycle": {"stopSignal": "SIGUSR1"}}, {}),
+    ("Container", "ports"): ({f"{MAIN}.ports": []}, NAMED_PORT),
+    ("ContainerPort", "name"): ({f"{MAIN}.ports.0.name": "other"}, NAMED_PORT),
+    ("ContainerPort", "containerPort"): (
+        {f"{MAIN}.ports.0.containerPort": 81},
+        NAMED_PORT,
+    ),
+    ("Probe", "exec"): ({f"{PROBE}.exec.command": ["false"]}, {PROBE: {"exec": {"command": ["true"]}}}),
+    ("Probe", "httpGet"): ({f"{PROBE}": HTTP}, {PROBE: {"tcpSocket": {"port": 80}}}),
+    ("Probe", "tcpSocket"): ({f"{PROBE}": {"tcpSocket": {"port": 80}}}, {PROBE: HTTP}),
+    ("Probe", "initialDelaySeconds"): ({f"{PROBE}.initialDelaySeconds": 9}, {PROBE: HTTP}),
+    ("Probe", "periodSeconds"): ({f"{PROBE}.periodSeconds": 9}, {PROBE: HTTP}),
+    ("Probe", "timeoutSeconds"): ({f"{PROBE}.timeoutSeconds": 9}, {PROBE: HTTP}),
+    ("Probe", "successThreshold"): (
+        {f"{MAIN}.readinessProbe.successThreshold": 9},
+        {f"{MAIN}.readinessProbe": HTTP},
+    ),
+    ("Probe", "failureThreshold"): ({f"{PROBE}.failureThreshold": 9}, {PROBE: HTTP}),
+    ("Probe", "terminationGracePeriodSeconds"): ({f"{PROBE}.terminationGracePeriodSeconds": 9}, {PROBE: HTTP}),
+    ("Lifecycle", "postStart"): ({f"{MAIN}.lifecycle": {"postStart": PAUSE}}, {}),
+    ("Lifecycle", "preStop"): ({f"{MAIN}.lifecycle": {"preStop": PAUSE}}, {}),
+    ("Lifecycle", "stopSignal"): ({f"{MAIN}.lifecycle": {"stopSignal": "SIGUSR1"}}, {}),
+    ("LifecycleHandler", "exec"): ({HOOK: {"exec": {"command": ["true"]}}}, {HOOK: PAUSE}),
+    ("LifecycleHandler", "httpGet"): ({HOOK: HTTP}, {HOOK: PAUSE}),
+    ("LifecycleHandler", "sleep"): ({HOOK: PAUSE}, {HOOK: HTTP}),
+    ("ExecAction", "command"): ({f"{PROBE}.exec.command": ["$(A)"]}, {PROBE: {"exec": {"command": ["true"]}}}),
+    ("HTTPGetAction", "port"): ({f"{PROBE}.httpGet.port": 81}, {PROBE: HTTP}),
+    ("HTTPGetAction", "path"): ({f"{PROBE}.httpGet.path": "/x?y"}, {PROBE: HTTP}),
+    ("HTTPGetAction", "host"): ({f"{PROBE}.httpGet.host": "localhost"}, {PROBE: HTTP}),
+    ("HTTPGetAction", "scheme"): ({f"{PROBE}.httpGet.scheme": "HTTPS"}, {PROBE: HTTP}),
+    ("HTTPGetAction", "httpHeaders"): ({HEADERS: [{"name": "A", "value": "b"}]}, {PROBE: HTTP}),
+    ("HTTPHeader", "name"): ({f"{HEADERS}.0.name": "B"}, {PROBE: HTTP, HEADERS: [{"name": "A", "value": "b"}]}),
+    ("HTTPHeader", "value"): ({f"{HEADERS}.0.value": "c"}, {PROBE: HTTP, HEADERS: [{"name": "A", "value": "b"}]}),
+    ("TCPSocketAction", "port"): ({f"{PROBE}.tcpSocket.port": 81}, {PROBE: {"tcpSocket": {"port": 80}}}),
+    ("TCPSocketAction", "host"): ({f"{PROBE}.tcpSocket.host": "::1"}, {PROBE: {"tcpSocket": {"port": 80}}}),
+    ("SleepAction", "seconds"): ({f"{HOOK}.sleep.seconds": 2}, {HOOK: PAUSE}),
     ("EnvVar", "name"): ({f"{MAIN}.env.0.name": "B"}, {}),
     ("EnvVar", "value"): ({f"{MAIN}.env.0.value": "2"}, {}),
     ("VolumeMount", "name"): ({f"{MOUNT}.name": "host"}, {}),

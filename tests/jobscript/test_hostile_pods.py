@@ -150,8 +150,15 @@ def runs(request: Json) -> Json:
         for key in ("runAsUser", "runAsGroup", "runAsNonRoot"):
             each.get("securityContext", {}).pop(key, None)
     for container in containers_of(request):
-        container.pop("restartPolicy", None)
-        container.pop("restartPolicyRules", None)
+        for key in (
+            "restartPolicy",
+            "restartPolicyRules",
+            "lifecycle",
+            "livenessProbe",
+            "readinessProbe",
+            "startupProbe",
+        ):
+            container.pop(key, None)
     request["jobScript"] = ""
     for volume in spec["volumes"]:
         if volume.get("hostPath", {}).get("type") == "Directory":  # a missing subPath of it is refused

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flashlink.jobscript.journal import Ended, Event, JobEnded, JobStarted, Pulling, Skipped, Started, parse
+from flashlink.jobscript.journal import Ended, Event, JobEnded, JobStarted, Pulling, Ready, Skipped, Started, parse
 
 GOOD: list[tuple[bytes, Event]] = [
     (
@@ -12,6 +12,9 @@ GOOD: list[tuple[bytes, Event]] = [
     ),
     (b"1700000001\tpulling\tmain\n", Pulling(1700000001.0, "main")),
     (b"1700000002.5\tstarted\tmain\tinstance=1\n", Started(1700000002.5, "main", 1)),
+    (b"1700000002.5\tstarted\tmain\tinstance=1\tready=no\n", Started(1700000002.5, "main", 1, ready=False)),
+    (b"1700000002.6\tready\tmain\tinstance=1\n", Ready(1700000002.6, "main", 1)),
+    (b"1700000002.7\tunready\tmain\tinstance=1\n", Ready(1700000002.7, "main", 1, ready=False)),
     (b"1700000003.5\tended\tmain\tinstance=1\texit=137\tcause=signal\n", Ended(1700000003.5, "main", 1, 137, "signal")),
     (
         b"1700000003.5\tended\tmain\tinstance=2\texit=1\tcause=exited\tagain=yes\n",

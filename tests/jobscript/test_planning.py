@@ -156,10 +156,12 @@ def test_names_of_variables_that_bash_cannot_hold(name: str) -> None:
         pod(env={name: "x"})
 
 
-def test_names_that_bash_keeps_to_itself_are_for_containers_only() -> None:
-    assert pod(env={"UID": "1"}).steps[0].env == (("UID", "1"),)
-    with pytest.raises(RequestError, match="a variable cannot be named 'UID' here"):
-        pod(env={"UID": "1"}, site=HOST)
+def test_names_that_bash_or_apptainer_keeps_to_itself() -> None:
+    assert pod(env={"SHLVL": "1"}).steps[0].env == (("SHLVL", "1"),)
+    assert pod(env={"GID": "1"}, site=HOST).steps[0].env == (("GID", "1"),)
+    for name, site in (("SHLVL", HOST), ("UID", HOST), ("UID", APPTAINER), ("GID", APPTAINER)):
+        with pytest.raises(RequestError, match=f"a variable cannot be named '{name}' here"):
+            pod(env={name: "1"}, site=site)
 
 
 def test_a_home_that_apptainer_cannot_be_told() -> None:

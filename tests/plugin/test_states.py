@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashlink.batch import JobState, JobStatus
-from flashlink.jobscript.journal import Ended, JobEnded, JobStarted, Pulling, Skipped, Started, parse
+from flashlink.jobscript.journal import Ended, JobEnded, JobStarted, Pulling, Ready, Skipped, Started, parse
 from flashlink.plugin.record import Record
 from flashlink.plugin.states import container_states
 from flashlink.pods.status import Outline, Phase, is_final, pod_status
@@ -59,6 +59,28 @@ def test_a_container_that_starts_again_waits(again, phase):
     state = container_states(record(), events, over=False)["main"]
     assert state.phase is phase
     assert state.restarts == 2
+
+
+@pytest.mark.parametrize(
+    ("events", "phase", "words"),
+    [
+        ([Started(3, "main", 1, ready=False)], Phase.WAITING, "not ready yet"),
+        ([Started(3, "main", 1, ready=False), Ready(4, "main", 1)], Phase.RUNNING, ""),
+        ([Started(3, "main", 1), Ready(4, "main", 1, ready=False)], Phase.WAITING, "its readiness probe fails"),
+        ([Started(3, "main", 1, ready=False), Ended(5, "main", 1, 0, "exited")], Phase.TERMINATED, ""),
+        ([Started(3, "main", 1), Ended(5, "main", 1, 0, "exited"), Ready(6, "main", 1)], Phase.TERMINATED, ""),
+    ],
+)
+def test_what_is_not_ready_waits(events, phase, words):
+    state = container_states(record(), events, over=False)["main"]
+    assert (state.phase, state.started, state.restarts) == (phase, 3, 1)
+    assert words in state.message
+
+
+def test_a_container_that_was_cut_off_before_it_was_ready_did_run():
+    state = container_states(record(ended_at=5.0), [Started(3, "main", 0, ready=False)], over=True)["main"]
+    assert (state.phase, state.started) == (Phase.TERMINATED, 3)
+    assert not state.message.startswith("not started")
 
 
 SIDECAR = Outline("uid", "demo", "default", ("proxy", "init"), ("main",), sidecars=frozenset({"proxy"}))
@@ -179,6 +201,9 @@ def test_containers_of_the_cluster_are_not_ours():
         ("evicted", 'Usage of EmptyDir volume "x"', "Evicted", 'Usage of EmptyDir volume "x"'),
         ("evicted", "", "Evicted", "ended because the pod wrote more than its limits allow"),
         ("oom", "OOMKilled: used 70Mi of 64Mi", "OOMKilled", "OOMKilled: used 70Mi of 64Mi"),
+        ("probe", "its liveness probe failed: x", "Unhealthy", "its liveness probe failed: x"),
+        ("probe", "", "Unhealthy", "ended because a probe failed"),
+        ("hook", "its postStart hook failed: x", "PostStartHookError", "its postStart hook failed: x"),
     ],
 )
 def test_the_reason_that_the_job_left_is_told(cause, reason, kind, message):
@@ -202,7 +227,9 @@ def test_container_that_is_tried_again_tells_why(cause, reason, message):
     assert state.message == message
 
 
-words = st.sampled_from(["job-started", "pulling", "started", "ended", "skipped", "job-ended", "nonsense"])
+words = st.sampled_from(
+    ["job-started", "pulling", "started", "ready", "unready", "ended", "skipped", "job-ended", "nonsense"]
+)
 lines = st.builds(
     lambda word, name, instance, code, cause: (
         f"1.5\t{word}\t{name}\tinstance={instance}\texit={code}\tcause={cause}\tinit=init\tnode=n\tpid=1\tagain=yes"

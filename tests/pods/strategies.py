@@ -173,6 +173,46 @@ _exit_codes = _object({"operator": st.sampled_from(["In", "NotIn"]), "values": _
 _restart_rule = _object({"action": st.just("Restart"), "exitCodes": _exit_codes})
 _variable = _object({"name": _variables}, value=texts)
 
+# Probes and hooks
+
+_port_names = ["web", "a-1"]
+_port_list = st.just([{"name": name, "containerPort": 80 + number} for number, name in enumerate(_port_names)])
+_port = st.integers(1, 65535) | st.sampled_from([*_port_names, "443"])
+_host = st.sampled_from(["", "localhost", "::1", "10.0.0.1", "a.example-1.org"])
+_header = _object(
+    {"name": st.sampled_from(["A", "X-b", "Host", "!#$%&'*+.^_`|~"])}, value=texts.filter(str.isprintable)
+)
+_exec = _object({"exec": _object({"command": st.lists(texts, min_size=1, max_size=3)})})
+_http = _object(
+    {
+        "httpGet": _object(
+            {"port": _port},
+            path=texts,
+            host=_host,
+            scheme=st.sampled_from(["HTTP", "HTTPS"]),
+            httpHeaders=_few(_header, 2),
+        )
+    }
+)
+_tcp = _object({"tcpSocket": _object({"port": _port}, host=_host)})
+_sleep = _object({"sleep": _object({"seconds": st.integers(0, 9)})})
+_asking = _object(
+    {},
+    initialDelaySeconds=st.integers(0, 9),
+    periodSeconds=st.integers(0, 9),
+    timeoutSeconds=st.integers(0, 9),
+    failureThreshold=st.integers(0, 9),
+)
+_grace = st.just({}) | _object({"terminationGracePeriodSeconds": st.integers(1, 9)})
+_thresholds = st.just({}) | _object({"successThreshold": st.integers(0, 9)})
+_ending = st.builds(lambda what, how, end: {**what, **how, **end}, _exec | _http | _tcp, _asking, _grace)
+_ready = st.builds(lambda what, how, row: {**what, **how, **row}, _exec | _http | _tcp, _asking, _thresholds)
+_hook = _exec | _http | _sleep
+_lifecycle = _object(
+    {}, postStart=_hook, preStop=_hook, stopSignal=st.sampled_from(["SIGTERM", "SIGUSR1", "SIGRTMIN+3", "SIGKILL"])
+)
+_probes = _object({}, livenessProbe=_ending, startupProbe=_ending, readinessProbe=_ready, lifecycle=_lifecycle)
+
 
 # Those that take arguments are made once for each, as making a strategy takes longer than drawing from it.
 
@@ -189,12 +229,12 @@ def _mount(volumes: tuple[str, ...]) -> SearchStrategy[Json]:
 
 
 @cache
-def _container(name: str, volumes: tuple[str, ...]) -> SearchStrategy[Json]:
+def _container(name: str, volumes: tuple[str, ...], *, init: bool = False) -> SearchStrategy[Json]:
     mounts = _few(_mount(volumes), unique_by=lambda mount: mount["mountPath"]) if volumes else st.just([])
     life = st.just({}) | _object({"restartPolicy": _policies}, restartPolicyRules=_few(_restart_rule, 2))
     env = st.builds(lambda few, part: [*few, {"name": "PART", "value": part}], _few(_variable, 4), _relative)
     container = _object(
-        {"name": st.just(name), "image": _images, "volumeMounts": mounts, "env": env},
+        {"name": st.just(name), "image": _images, "volumeMounts": mounts, "env": env, "ports": _port_list},
         command=st.lists(texts, min_size=1, max_size=3),
         args=_few(texts, 4),
         workingDir=_absolute,
@@ -203,7 +243,16 @@ def _container(name: str, volumes: tuple[str, ...]) -> SearchStrategy[Json]:
         tty=st.booleans(),
         imagePullPolicy=st.sampled_from(["Always", "IfNotPresent"]),
     )
-    return st.builds(lambda container, life: {**container, **life}, container, life)
+    return st.builds(
+        lambda container, life, probes: {
+            **container,
+            **life,
+            **(probes if not init or life.get("restartPolicy") == "Always" else {}),
+        },
+        container,
+        life,
+        st.just({}) | _probes,
+    )
 
 
 # Volumes, and the objects that come beside the pod
@@ -357,7 +406,7 @@ def requests(draw: st.DrawFn) -> Json:
     known = tuple(volume["name"] for volume in volumes)
     names = [f"c{number}" for number in range(draw(st.integers(1, 2)))]
     containers = [draw(_container(name, known)) for name in names]
-    inits = [draw(_container(f"i{number}", known)) for number in range(draw(st.sampled_from([0, 0, 1, 2])))]
+    inits = [draw(_container(f"i{number}", known, init=True)) for number in range(draw(st.sampled_from([0, 0, 1, 2])))]
     spec = {"containers": containers, "volumes": volumes, **draw(_settings)}
     if inits:
         spec["initContainers"] = inits

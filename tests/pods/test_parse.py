@@ -310,10 +310,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"hostPID": True}, "spec.hostPID: a job may not look at other processes of the worker; leave it out"),
     (
-        {"main": {"lifecycle": {"preStop": {}}}},
-        f"{MAIN}.lifecycle: flashlink does not run lifecycle hooks yet; put them into the command",
+        {"main": {"lifecycle": {"preStop": {"tcpSocket": {"port": 1}}}}},
+        f"{MAIN}.lifecycle.preStop.tcpSocket: Kubernetes cannot do it either; use exec or httpGet",
     ),
-    ({"main": {"startupProbe": {"exec": {}}}}, f"{MAIN}.startupProbe: flashlink does not run probes yet; leave it out"),
+    (
+        {"initContainers": [{"name": "init", "image": "i", "livenessProbe": {"exec": {"command": ["true"]}}}]},
+        "spec.initContainers[0].livenessProbe: only a sidecar has it among the init containers; leave it out",
+    ),
     (
         {"initContainers": [{"name": "side", "image": "i", "restartPolicy": "Sometimes"}]},
         "spec.initContainers[0].restartPolicy: 'Sometimes' is not one of '', 'Always', 'OnFailure', 'Never'",

@@ -31,11 +31,22 @@ class Pulling:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The `instance`-th instance (0 is the first) of `container` has started."""
+    """The `instance`-th instance (0 is the first) of `container` has started; not `ready` if it is to be asked."""
 
     time: float
     container: str
     instance: int
+    ready: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Probes say that `container` is ready, or that it is not (any more)."""
+
+    time: float
+    container: str
+    instance: int
+    ready: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,8 @@ class Ended:
 
     Attributes:
         exit: 0 to 255; 128+signal for a signal.
-        cause: "exited", "signal", "deadline", "cancelled", "finished", "evicted", "oom", "not-started" or "runtime".
+        cause: "exited", "signal", "probe", "hook", "deadline", "cancelled", "finished", "evicted", "oom", "not-started"
+            or "runtime".
         reason: Why, in words, where the job left them beside the journal; not part of its line.
         again: The container starts again, after a pause.
     """
@@ -76,7 +88,7 @@ class JobEnded:
     exit: int
 
 
-Event = JobStarted | Pulling | Started | Ended | Skipped | JobEnded
+Event = JobStarted | Pulling | Started | Ready | Ended | Skipped | JobEnded
 
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _TIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
@@ -109,7 +121,15 @@ def _pulling(time: float, container: str, _: dict[str, str]) -> Event:
 
 
 def _started(time: float, container: str, keys: dict[str, str]) -> Event:
-    return Started(time, _label(container), _number(keys["instance"]))
+    return Started(time, _label(container), _number(keys["instance"]), keys.get("ready") != "no")
+
+
+def _ready(time: float, container: str, keys: dict[str, str]) -> Event:
+    return Ready(time, _label(container), _number(keys["instance"]))
+
+
+def _unready(time: float, container: str, keys: dict[str, str]) -> Event:
+    return Ready(time, _label(container), _number(keys["instance"]), ready=False)
 
 
 def _ended(time: float, container: str, keys: dict[str, str]) -> Event:
@@ -142,6 +162,8 @@ _READERS: dict[str, Callable[[float, str, dict[str, str]], Event]] = {
     "job-started": _job_started,
     "pulling": _pulling,
     "started": _started,
+    "ready": _ready,
+    "unready": _unready,
     "ended": _ended,
     "skipped": _skipped,
     "job-ended": _job_ended,

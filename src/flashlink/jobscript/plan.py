@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from flashlink.pods.pod import EmptyDir, Files, Resources, RestartRule
+from flashlink.pods.probes import NOTHING, Life
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Step:
         restart: "Never", "OnFailure" or "Always".
         restart_rules: The first that matches an exit code decides, before `restart` does.
         sidecar: It runs beside the steps after it, and ends when they have ended.
+        life: Its probes and hooks.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Step:
     memory: int = 0
     memory_volumes: tuple[str, ...] = ()
     disk: int = 0
+    life: Life = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

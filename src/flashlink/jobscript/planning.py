@@ -24,6 +24,8 @@ from flashlink.site.config import Site
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 #: Names that bash does not let go of; a host process gets its environment from bash.
 _OF_BASH = frozenset({"_", "BASHOPTS", "BASH_VERSINFO", "BASHPID", "EUID", "PPID", "SHELLOPTS", "SHLVL", "UID"})
+#: Names that the interpreter of Apptainer's own scripts does not let go of, or changes.
+_OF_APPTAINER = frozenset({"EUID", "GID", "PROMPT_COMMAND", "UID"})
 #: Linux' limit on one argument or variable, less what the container runtime puts before a name.
 _LONGEST = 128 * 1024 - 64
 
@@ -111,6 +113,7 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
         restart=container.restart or pod.restart_policy,
         restart_rules=container.restart_rules,
         sidecar=container.sidecar,
+        life=container.life,
     )
     _check_words(step, on_host=on_host)
     return limited(step, container, pod)
@@ -134,7 +137,7 @@ def _once(step: Step) -> Step:
 
 def _check_words(step: Step, *, on_host: bool) -> None:
     for name, value in step.env:
-        if not _VARIABLE.fullmatch(name) or name == "FLASHLINK_POD" or (on_host and name in _OF_BASH):
+        if not _VARIABLE.fullmatch(name) or name == "FLASHLINK_POD" or name in (_OF_BASH if on_host else _OF_APPTAINER):
             raise RequestError(
                 f"container {step.name}: a variable cannot be named {name!r} here; "
                 "use another name, of letters, digits and underscores"
@@ -142,7 +145,7 @@ def _check_words(step: Step, *, on_host: bool) -> None:
         if name == "HOME" and ":" in value and not on_host:
             raise RequestError(f"container {step.name}: HOME cannot hold a colon in Apptainer; use another folder")
         _check_length(step, f"the value of {name}", value)
-    for word in (*(step.argv or ()), *step.args):
+    for word in (*(step.argv or ()), *step.args, *step.life.words):
         _check_length(step, "one argument", word)
 
 

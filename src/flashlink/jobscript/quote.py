@@ -14,3 +14,8 @@ def quote(text: str) -> str:
     if "\0" in text:
         raise ValueError("a NUL cannot be in an argument or variable of a process")
     return shlex.quote(text)
+
+
+def call(function: str, *words: str) -> str:
+    """A call of `function` of the runtime, each of `words` one argument."""
+    return " ".join([function, *map(quote, words)])

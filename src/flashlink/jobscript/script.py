@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 
+from flashlink.jobscript.containers import container, limit
 from flashlink.jobscript.plan import JobPlan, Report, Step
-from flashlink.jobscript.quote import quote
-from flashlink.pods import quantity
+from flashlink.jobscript.quote import call
 from flashlink.pods.pod import Files
 
 
@@ -39,25 +39,25 @@ def _comment(plan: JobPlan) -> str:
 
 def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     identity = (plan.uid, str(plan.folder), plan.runtime, plan.executable)
-    yield _call("pod", *identity, str(plan.grace), str(plan.deadline))
+    yield call("pod", *identity, str(plan.grace), str(plan.deadline))
     if plan.log_size:
-        yield _call("limit_logs", str(plan.log_size))
+        yield call("limit_logs", str(plan.log_size))
     for step in (*plan.init_steps, *plan.steps):
         if step.disk:
-            yield _call("limit_disk", step.name, *_limit(step.disk))
+            yield call("limit_disk", step.name, *limit(step.disk))
     if plan.disk:
-        yield _call("limit_pod_disk", *_limit(plan.disk))
+        yield call("limit_pod_disk", *limit(plan.disk))
     if plan.runtime_options:
-        yield _call("runtime_options", *plan.runtime_options)
+        yield call("runtime_options", *plan.runtime_options)
     if plan.image_cache:
-        yield _call("image_cache", plan.image_cache)
+        yield call("image_cache", plan.image_cache)
     if plan.fuses or any(step.fuses for step in (*plan.init_steps, *plan.steps)):
-        yield _call("fuse_limit", str(plan.fuse_seconds))
-    yield from (_call("volume_fuse", mount.name, mount.sub_path, mount.script) for mount in plan.fuses)
+        yield call("fuse_limit", str(plan.fuse_seconds))
+    yield from (call("volume_fuse", mount.name, mount.sub_path, mount.script) for mount in plan.fuses)
     if plan.pre_exec:
-        yield _call("pre_exec", plan.pre_exec.lines, plan.pre_exec.mesh, plan.pre_exec.pod_ip)
+        yield call("pre_exec", plan.pre_exec.lines, plan.pre_exec.mesh, plan.pre_exec.pod_ip)
     if plan.path:
-        yield _call("process_path", *plan.path)
+        yield call("process_path", *plan.path)
     if plan.report:
         yield _report(plan.report, masked=masked)
     yield ""
@@ -65,8 +65,8 @@ def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     steps = (*plan.init_steps, *plan.steps)
     for index, step in enumerate(steps):
         yield ""
-        yield from _container(index, step)
-        yield _call(_kind(step, init=index < len(plan.init_steps)), step.name, f"container_{index}")
+        yield from container(index, step)
+        yield call(_kind(step, init=index < len(plan.init_steps)), step.name, f"container_{index}")
     yield ""
     yield 'run_pod "$@"'
 
@@ -78,17 +78,17 @@ def _kind(step: Step, *, init: bool) -> str:
 
 
 def _report(report: Report, *, masked: bool) -> str:
-    return _call("report_to", report.url, "" if masked else report.token, str(report.seconds), report.authority)
+    return call("report_to", report.url, "" if masked else report.token, str(report.seconds), report.authority)
 
 
 def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     calls = []
     for scratch in plan.scratch:
-        calls.append(_call("volume_memory" if scratch.in_memory else "volume_scratch", scratch.name))
+        calls.append(call("volume_memory" if scratch.in_memory else "volume_scratch", scratch.name))
         if scratch.size_limit:
-            calls.append(_call("limit_volume", scratch.name, *_limit(scratch.size_limit)))
+            calls.append(call("limit_volume", scratch.name, *limit(scratch.size_limit)))
     for volume in plan.files:
-        calls.append(_call("volume_files", volume.name))
+        calls.append(call("volume_files", volume.name))
         calls.extend(_files(volume, masked=masked and volume.secret))
     yield "volumes() {"
     yield from (f"  {call} || return" for call in calls)
@@ -99,7 +99,7 @@ def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:
 def _files(volume: Files, *, masked: bool) -> Iterator[str]:
     for file in volume.files:
         content = "" if masked else _escaped(file.content)
-        yield _call("volume_file", volume.name, file.path, f"{file.mode:04o}", content)
+        yield call("volume_file", volume.name, file.path, f"{file.mode:04o}", content)
 
 
 #: Each byte for the %b of bash's printf. Quotes are escaped, too, as bash is slow to read quoted quotes.
@@ -111,50 +111,3 @@ _ESCAPED = [
 
 def _escaped(content: bytes) -> str:
     return "".join(map(_ESCAPED.__getitem__, content))
-
-
-def _container(index: int, step: Step) -> Iterator[str]:
-    yield f"container_{index}() {{"
-    yield from (f"  {call}" for call in _properties(step))
-    yield "}"
-
-
-def _properties(step: Step) -> Iterator[str]:
-    yield _call("with_image", step.image, *step.fetch_options)
-    if step.gpu:
-        yield _call("with_gpu", step.gpu, str(step.gpu_count), str(step.gpu_first))
-    if step.memory:
-        yield _call("with_memory", *_limit(step.memory), *step.memory_volumes)
-    if step.root != "disk" and step.image:
-        yield _call("with_root", step.root)
-    if step.fake_root:
-        yield _call("with_fake_root")
-    if step.user is not None or step.group is not None or step.non_root:
-        identity = ("" if number is None else str(number) for number in (step.user, step.group))
-        yield _call("with_identity", *identity, "non-root" if step.non_root else "")
-    if step.restart != "Never":
-        yield _call("with_restart", step.restart)
-    for rule in step.restart_rules:
-        yield _call("with_restart_rule", "in" if rule.inside else "not-in", *map(str, rule.codes))
-    if step.working_dir:
-        yield _call("with_workdir", step.working_dir)
-    for name, value in step.env:
-        yield _call("with_env", name, value)
-    for bind in step.binds:
-        mode = "ro" if bind.read_only else "rw"
-        yield _call("with_bind", str(bind.source), str(bind.target), mode, bind.kind, str(bind.root))
-    for fuse in step.fuses:
-        yield _call("with_fuse", fuse.name, str(fuse.target), fuse.sub_path, fuse.script)
-    if step.argv is not None:
-        yield _call("with_argv", *step.argv)
-    elif step.args:
-        yield _call("with_args", *step.args)
-
-
-def _limit(size: int) -> tuple[str, str]:
-    """Bytes, as a number and as people write them."""
-    return str(size), quantity.shown(size)
-
-
-def _call(*words: str) -> str:
-    return " ".join([words[0], *map(quote, words[1:])])

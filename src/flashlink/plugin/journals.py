@@ -9,7 +9,7 @@ from pathlib import Path
 from flashlink.jobscript.journal import Ended, Event, parse
 
 #: Causes of an end for which the job leaves a reason (docs/decisions/001), and how much of it is shown.
-EXPLAINED, LONGEST = {"runtime", "evicted", "oom"}, 500
+EXPLAINED, LONGEST = {"runtime", "evicted", "oom", "probe", "hook"}, 500
 
 #: The events of a pod that has no journal.
 NOTHING: list[Event] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from flashlink.batch import JobState, JobStatus
-from flashlink.jobscript.journal import Ended, Event, JobEnded, JobStarted, Pulling, Skipped, Started
+from flashlink.jobscript.journal import Ended, Event, JobEnded, JobStarted, Pulling, Ready, Skipped, Started
 from flashlink.plugin.record import Record
 from flashlink.pods.status import ContainerState, Phase, not_started
 
@@ -26,12 +26,18 @@ CAUSES = {
     "signal": ("Error", ""),
     "deadline": ("DeadlineExceeded", "stopped at the deadline (activeDeadlineSeconds or the site's wall time)"),
     "cancelled": ("Cancelled", "stopped because the pod was deleted or its job removed"),
+    "probe": ("Unhealthy", "ended because a probe failed"),
+    "hook": ("PostStartHookError", "ended because its postStart hook failed"),
     "finished": ("Completed", "ended after the containers of its pod"),
     "evicted": ("Evicted", "ended because the pod wrote more than its limits allow"),
     "oom": ("OOMKilled", "killed because it used more memory than it may"),
     "not-started": ("NotStarted", "not started: the job ended before"),
     "runtime": ("ContainerCannotRun", "the container could not be started or supervised; the job's log tells more"),
 }
+
+#: Of a container that runs.
+NOT_READY_YET = "runs, but is not ready yet: its probes or its postStart hook have not succeeded"
+NOT_READY = "runs, but is not ready: its readiness probe fails"
 
 #: What a pod's containers wait for, by the state of its job.
 WAITS = {
@@ -63,7 +69,9 @@ def container_states(record: Record, journal: Iterable[Event], *, over: bool) ->
             case Pulling(container=name):
                 states[name] = ContainerState(Phase.WAITING, "Pulling", "the image is being fetched")
             case Started(container=name):
-                states[name] = ContainerState(Phase.RUNNING, started=event.time, restarts=event.instance)
+                states[name] = _running(event.time, event.instance, NOT_READY_YET if not event.ready else "")
+            case Ready(container=name) if _runs(states.get(name)):
+                states[name] = _running(states[name].started, event.instance, "" if event.ready else NOT_READY)
             case Skipped(container=name):
                 states[name] = not_started(f"init container {event.init} failed", 1, event.time)
     ours = (*record.pod.init_containers, *record.pod.containers)
@@ -74,6 +82,17 @@ def container_states(record: Record, journal: Iterable[Event], *, over: bool) ->
 def known_states(record: Record) -> Mapping[str, ContainerState]:
     """The states that were last seen; of a pod without a job, why it has none yet."""
     return record.states or container_states(record, (), over=False)
+
+
+def _running(started: float | None, instance: int, unready: str) -> ContainerState:
+    """InterLink takes what runs for ready, so what is not ready has to be told as waiting."""
+    if not unready:
+        return ContainerState(Phase.RUNNING, started=started, restarts=instance)
+    return ContainerState(Phase.WAITING, "NotReady", unready, started=started, restarts=instance)
+
+
+def _runs(state: ContainerState | None) -> bool:
+    return state is not None and state.started is not None and state.ended is None
 
 
 def _ended(event: Ended, before: ContainerState | None, job: JobStatus | None) -> ContainerState:
@@ -104,6 +123,7 @@ def _in_words(event: Ended) -> str:
 def _waiting(record: Record, states: Mapping[str, ContainerState]) -> Callable[[ContainerState | None], ContainerState]:
     """Of a job that goes on: a container without events waits for an init container, or for what the job waits for."""
     begun = [name for name in record.pod.init_containers if name in states and not states[name].terminated]
+    begun = [name for name in begun if name not in record.pod.sidecars or states[name].phase is Phase.WAITING]
     if begun:
         reason, message = "PodInitializing", f"waiting for init container {begun[-1]}"
     elif record.job is None:
@@ -126,7 +146,7 @@ def _cut_off(record: Record, last: JobEnded | None) -> Callable[[ContainerState 
         why = job.reason or f"the job ended{'' if told is None else f' with exit code {told}'} before the container did"
 
     def fill(state: ContainerState | None) -> ContainerState:
-        if state is None or (state.phase is Phase.WAITING and state.ended is None):
+        if state is None or (state.phase is Phase.WAITING and state.started is None and state.ended is None):
             return not_started(why, told or KILLED, ended)
         if state.terminated:
             return state

@@ -59,7 +59,6 @@ _NETWORK = _ignored("a job has the worker's network")
 _ACCOUNT = _ignored("a job runs as the account that the site gives it, never as root")
 _SITE = _ignored("a matter of the worker's own policy, which a job can neither loosen nor tighten")
 _VOLUME = _refused("a job cannot mount this kind of volume; ask the site for a host path or a claim")
-_PROBE = _refused("flashlink does not run probes yet; leave it out")
 
 #: Fields of PodSpec.
 POD_SPEC: Mapping[str, Rule] = {
@@ -120,19 +119,86 @@ CONTAINER: Mapping[str, Rule] = {
     "envFrom": _refused("arrived unresolved; interLink's virtual kubelet and 'flashlink submit' resolve it"),
     "restartPolicy": _honoured("of this container; an init container with 'Always' is a sidecar"),
     "restartPolicyRules": _honoured("come before the container's restartPolicy"),
-    "livenessProbe": _PROBE,
-    "readinessProbe": _PROBE,
-    "startupProbe": _PROBE,
-    "lifecycle": _refused("flashlink does not run lifecycle hooks yet; put them into the command"),
+    "livenessProbe": _honoured(
+        "a failure ends the container, which starts again by its policy; not of init containers"
+    ),
+    "readinessProbe": _honoured("a container that is not ready is told as waiting; not of init containers"),
+    "startupProbe": _honoured("the other probes wait for it; a failure ends the container; not of init containers"),
+    "lifecycle": _honoured("not of init containers, but of sidecars"),
     "volumeDevices": _refused("a job cannot use raw block devices; mount a file system"),
     "stdin": _refused("nobody can attach to a job; read from a file"),
     "stdinOnce": _ignored("nobody can attach to a job"),
     "tty": _ignored("output goes to a file"),
-    "ports": _NETWORK,
+    "ports": _honoured("as names for probes and hooks; a job has the worker's network, so none is opened or closed"),
     "imagePullPolicy": _honoured("Never refuses what the site has no copy of; else each job fetches it once"),
     "resizePolicy": _ignored("the resources of a job do not change while it runs"),
     "terminationMessagePath": _ignored("messages in the status come from flashlink"),
     "terminationMessagePolicy": _ignored("messages in the status come from flashlink"),
+}
+
+#: Fields of Probe.
+PROBE: Mapping[str, Rule] = {
+    "exec": _honoured("in the container, see its own table"),
+    "httpGet": _honoured("see its own table"),
+    "tcpSocket": _honoured("see its own table"),
+    "grpc": _refused("a job has nothing that speaks gRPC; use exec with a client of the image, or tcpSocket"),
+    "initialDelaySeconds": _honoured("from the container's start"),
+    "periodSeconds": _honoured("10 if not given"),
+    "timeoutSeconds": _honoured("1 if not given; then it has failed"),
+    "successThreshold": _honoured("of readiness probes; others have 1"),
+    "failureThreshold": _honoured("3 if not given"),
+    "terminationGracePeriodSeconds": _honoured("of a container that failed it, in place of the pod's"),
+}
+
+#: Fields of Lifecycle.
+LIFECYCLE: Mapping[str, Rule] = {
+    "postStart": _honoured("when the container has started; a failure ends it, and it starts again by its policy"),
+    "preStop": _honoured("before its signal, within its grace; not where it ends by itself"),
+    "stopSignal": _honoured("in place of SIGTERM"),
+}
+
+#: Fields of LifecycleHandler.
+HOOK: Mapping[str, Rule] = {
+    "exec": _honoured("in the container, see its own table"),
+    "httpGet": _honoured("see its own table"),
+    "sleep": _honoured("see its own table"),
+    "tcpSocket": _refused("Kubernetes cannot do it either; use exec or httpGet"),
+}
+
+#: Fields of ExecAction.
+EXEC: Mapping[str, Rule] = {
+    "command": _honoured("with the container's environment; $(VAR) is expanded in probes"),
+}
+
+#: Fields of HTTPGetAction.
+HTTP_GET: Mapping[str, Rule] = {
+    "port": _honoured("a number, or the name of one of the container's ports"),
+    "path": _honoured("with its query"),
+    "host": _honoured("the worker itself, 127.0.0.1, if not given"),
+    "scheme": _honoured("HTTP, or HTTPS without a look at certificates, which needs curl on the worker"),
+    "httpHeaders": _honoured("see its own table"),
+}
+
+#: Fields of HTTPHeader.
+HTTP_HEADER: Mapping[str, Rule] = {"name": _honoured("over flashlink's own"), "value": _honoured("without line ends")}
+
+#: Fields of TCPSocketAction.
+TCP_SOCKET: Mapping[str, Rule] = {"port": HTTP_GET["port"], "host": HTTP_GET["host"]}
+
+#: Fields of SleepAction.
+SLEEP: Mapping[str, Rule] = {"seconds": _honoured("no longer than the grace, before an end")}
+
+#: What a probe, and a hook, can do.
+PROBE_HANDLERS: Mapping[str, Mapping[str, Rule]] = {"exec": EXEC, "httpGet": HTTP_GET, "tcpSocket": TCP_SOCKET}
+HOOK_HANDLERS: Mapping[str, Mapping[str, Rule]] = {"exec": EXEC, "httpGet": HTTP_GET, "sleep": SLEEP}
+
+#: Fields of ContainerPort.
+PORT: Mapping[str, Rule] = {
+    "name": _honoured("by which probes and hooks call it"),
+    "containerPort": _honoured("1 to 65535"),
+    "hostPort": _NETWORK,
+    "hostIP": _NETWORK,
+    "protocol": _NETWORK,
 }
 
 #: Fields of ContainerRestartRule.

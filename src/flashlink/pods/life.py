@@ -19,6 +19,13 @@ def restart(container: Value) -> str:
     return container["restartPolicy"].one_of(("", *POLICIES), "")
 
 
+def refuse_probes(container: Value) -> None:
+    """Refuse what an init container that is to end cannot have: Kubernetes does not let it be probed."""
+    for name in ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle"):
+        if container[name]:
+            raise container[name].refuse("only a sidecar has it among the init containers; leave it out")
+
+
 def restart_rules(container: Value) -> tuple[RestartRule, ...]:
     """The rules that come before the policy.
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from flashlink.errors import RequestError
-from flashlink.pods import fields, life, names
+from flashlink.pods import fields, life, names, probes
 from flashlink.pods.expand import expand, references
 from flashlink.pods.job_config import job_config
 from flashlink.pods.pod import Container, Mount, Pod
@@ -169,6 +169,9 @@ def _containers(containers: Value, spec: Value, away: Collection[str], *, init: 
 def _container(container: Value, spec: Value, *, init: bool) -> Container:
     fields.check(container, fields.CONTAINER, "container")
     env = _env(container["env"])
+    sidecar = life.is_sidecar(container, init=init)
+    if init and not sidecar:
+        life.refuse_probes(container)
     requests, limits = resources(container["resources"])
     return Container(
         name=names.label(container["name"]),
@@ -184,7 +187,8 @@ def _container(container: Value, spec: Value, *, init: bool) -> Container:
         pull=container["imagePullPolicy"].one_of(("", "Always", "IfNotPresent", "Never"), ""),
         restart=life.restart(container),
         restart_rules=life.restart_rules(container),
-        sidecar=life.is_sidecar(container, init=init),
+        sidecar=sidecar,
+        life=probes.life(container, lambda texts: _expanded(texts, env)),
     )
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from flashlink.pods.probes import NOTHING, Life
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
@@ -96,6 +98,7 @@ class Container:
         restart: "Never", "OnFailure" or "Always"; "" is the pod's own policy.
         restart_rules: The first that matches an exit code decides, before `restart` does.
         sidecar: An init container that is kept running beside the others.
+        life: Its probes and hooks.
     """
 
     name: str
@@ -112,6 +115,7 @@ class Container:
     restart: str = ""
     restart_rules: tuple[RestartRule, ...] = ()
     sidecar: bool = False
+    life: Life = NOTHING
 
     @property
     def needs(self) -> Resources:

@@ -34,12 +34,17 @@ _TYPES: dict[str, Schema] = {
     "activeDeadlineSeconds": _integer(1),
     "args": _TEXTS,
     "command": _TEXTS,
+    "containerPort": _integer(1, 65535),
     "defaultMode": _integer(0, 0o777),
     "divisor": _QUANTITY,
     "drop": _TEXTS,
+    "failureThreshold": _integer(0),
+    "initialDelaySeconds": _integer(0),
     "limits": _QUANTITIES,
     "mode": _integer(0, 0o777),
     "optional": _BOOLEAN,
+    "periodSeconds": _integer(0),
+    "port": {"type": ["integer", "string"], "examples": [8080, "web"]},
     "readOnly": _BOOLEAN,
     "readOnlyRootFilesystem": _BOOLEAN,
     "requests": _QUANTITIES,
@@ -47,8 +52,12 @@ _TYPES: dict[str, Schema] = {
     "runAsGroup": _integer(0),
     "runAsNonRoot": _BOOLEAN,
     "runAsUser": _integer(0),
+    "scheme": {"enum": ["HTTP", "HTTPS"], **_TEXT},
+    "seconds": _integer(0),
     "sizeLimit": _QUANTITY,
+    "successThreshold": _integer(0),
     "terminationGracePeriodSeconds": _integer(0),
+    "timeoutSeconds": _integer(0),
     "values": {"type": "array", "items": _integer(0, 255)},
 }
 
@@ -63,7 +72,8 @@ _FORMS: dict[tuple[str, str], Schema] = {
 }
 
 #: Fields that hold a list of objects.
-_LISTS = {"containers", "env", "initContainers", "items", "restartPolicyRules", "sources", "volumeMounts", "volumes"}
+_LISTS = {"containers", "env", "httpHeaders", "initContainers", "items", "ports", "restartPolicyRules"}
+_LISTS |= {"sources", "volumeMounts", "volumes"}
 
 #: Fields without which an object is nothing.
 _REQUIRED = {
@@ -72,6 +82,12 @@ _REQUIRED = {
     "EnvVar": ["name"],
     "VolumeMount": ["name", "mountPath"],
     "Volume": ["name"],
+    "ContainerPort": ["containerPort"],
+    "ExecAction": ["command"],
+    "HTTPGetAction": ["port"],
+    "HTTPHeader": ["name"],
+    "TCPSocketAction": ["port"],
+    "SleepAction": ["seconds"],
 }
 
 

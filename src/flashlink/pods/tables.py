@@ -86,14 +86,28 @@ VARIABLE = Table(
     ("EnvVar",), fields.VARIABLE, note="The last of equal names counts. A job also sees `FLASHLINK_POD`, the pod's uid."
 )
 MOUNT = Table(("VolumeMount",), fields.MOUNT)
+PORT = Table(("ContainerPort",), fields.PORT)
+EXEC = Table(("ExecAction",), fields.EXEC)
+HTTP_HEADER = Table(("HTTPHeader",), fields.HTTP_HEADER)
+HTTP_GET = Table(("HTTPGetAction",), fields.HTTP_GET, {"httpHeaders": HTTP_HEADER})
+TCP_SOCKET = Table(("TCPSocketAction",), fields.TCP_SOCKET)
+SLEEP = Table(("SleepAction",), fields.SLEEP)
+PROBE = Table(("Probe",), fields.PROBE, {"exec": EXEC, "httpGet": HTTP_GET, "tcpSocket": TCP_SOCKET})
+HOOK = Table(("LifecycleHandler",), fields.HOOK, {"exec": EXEC, "httpGet": HTTP_GET, "sleep": SLEEP})
+LIFECYCLE = Table(("Lifecycle",), fields.LIFECYCLE, {"postStart": HOOK, "preStop": HOOK})
 CONTAINER = Table(
     ("Container",),
     fields.CONTAINER,
     {
         "env": VARIABLE,
+        "lifecycle": LIFECYCLE,
+        "livenessProbe": PROBE,
+        "ports": PORT,
+        "readinessProbe": PROBE,
         "resources": RESOURCES,
         "restartPolicyRules": RESTART_RULE,
         "securityContext": SECURITY_CONTEXT,
+        "startupProbe": PROBE,
         "volumeMounts": MOUNT,
     },
     note="The same for init containers.",
@@ -111,7 +125,8 @@ POD_SPEC = Table(
 
 #: All of them, from the outermost to the innermost.
 TABLES = (
-    *(POD_SPEC, CONTAINER, VARIABLE, MOUNT, RESOURCES, RESTART_RULE, EXIT_CODES, SECURITY_CONTEXT, CAPABILITIES),
+    *(POD_SPEC, CONTAINER, VARIABLE, MOUNT, RESOURCES, RESTART_RULE, EXIT_CODES, PORT, SECURITY_CONTEXT, CAPABILITIES),
+    *(PROBE, LIFECYCLE, HOOK, EXEC, HTTP_GET, HTTP_HEADER, TCP_SOCKET, SLEEP),
     *(VOLUME, EMPTY_DIR, CONFIG_MAP, SECRET, PROJECTED, PROJECTION, TOKEN, DOWNWARD_API, ITEM),
     *(FIELD_REF, RESOURCE_FIELD_REF, HOST_PATH, CLAIM),
 )

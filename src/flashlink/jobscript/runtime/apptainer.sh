@@ -21,6 +21,9 @@ start_apptainer() {
   done
   set_fuses
   set_root
+  if enters_container; then # by the namespaces of a user, which a setuid Apptainer would not make
+    options+=(--userns)
+  fi
   options+=(${pod_options[@]+"${pod_options[@]}"})
   set_workdir
   # The user's home is not in the container; /tmp is, and is the container's own.

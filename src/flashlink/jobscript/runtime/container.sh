@@ -20,9 +20,10 @@ with_bind() {
 
 # INDEX: call the generated function in a clean slate.
 declare_container() {
-  name=${pod_names[$1]} image='' gpu='' workdir='' root=disk fake_root='' restart=Never
+  name=${pod_names[$1]} image='' gpu='' workdir='' root=disk fake_root='' restart=Never stop_signal=TERM
   argv=() args=() env=() binds=() identity=() fetch_options=() fuses=() restart_rules=()
   memory_limit=0 memory_volumes=()
+  startup=() readiness=() liveness=() post_start=() pre_stop=()
   "${pod_functions[$1]}"
 }
 
@@ -35,10 +36,17 @@ await() {
   done
   while :; do
     interrupted=''
-    wait "$1"
+    wait "$1" 2>/dev/null # or bash tells of its end
     code=$?
     [[ $interrupted ]] || return 0
   done
+}
+
+# PID: end a background job of ours and what it has started.
+end_helper() {
+  local code
+  kill_group "$1"
+  await "$1"
 }
 
 # SECONDS: pause without a process; nothing ever comes from descriptor 9 (see `run_pod`).
@@ -46,8 +54,9 @@ tick() { read -r -t "$1" -u 9; }
 
 # INDEX: run the container, again and again if the restart policy says so. Runs in a subshell of its own.
 supervise() {
-  local index=$1 instance delay=0 code cause again began
-  stop='' child='' told='' beside=() unwritten=''
+  local index=$1 supervisor=$BASHPID instance delay=0 code cause again began unready
+  local child prober killer ending condemned condemned_grace first attempting asking end_by
+  stop='' beside=() unwritten=''
   trap 'stop_container cancelled' TERM
   trap 'stop_container deadline' USR1
   trap 'stop_container evicted' USR2
@@ -58,16 +67,7 @@ supervise() {
   find_instance
   while :; do
     began=$SECONDS
-    journal started "$name" "instance=$instance"
-    forget_log $((instance - 2))
-    open_log "$pod_folder/logs/$name.$instance.log"
-    oom='' memory_used=0 beside=()
-    read_oom_kills && oom_before=$oom_kills
-    launch "$index" "$log" &
-    child=$!
-    tell_main leader "$name" "$child"
-    [[ ! $stop ]] || stop_container "$stop"
-    : >"$pod_folder/tmp/$name.up"
+    start_instance
     await_container
     end_instance
     [[ $again ]] || break
@@ -89,12 +89,45 @@ find_instance() {
   done
 }
 
+start_instance() {
+  prober='' killer='' ending='' condemned='' condemned_grace='' first='' attempting='' unready=''
+  oom='' memory_used=0 beside=()
+  ! starts_unready || unready=1
+  remove_tree "$pod_folder/tmp/$name" # of the instance before
+  mkdir -p -- "$pod_folder/tmp/$name"
+  journal started "$name" "instance=$instance" ${unready:+ready=no}
+  forget_log $((instance - 2))
+  open_log "$pod_folder/logs/$name.$instance.log"
+  read_oom_kills && oom_before=$oom_kills
+  launch "$index" "$log" &
+  child=$!
+  tell_main leader "$name" "$child"
+  if needs_prober; then
+    probe_container 4>&- 6>&- 7>&- 8<&- &
+    prober=$!
+  else
+    : >"$pod_folder/tmp/$name.up"
+  fi
+}
+
+# Wait for the container's first process.
+await_container() {
+  while kill -0 "$child" 2>/dev/null; do
+    tick 0.05
+    watch_instance
+    mind_container
+  done
+  await "$child"
+}
+
 # The first process has ended: so does the container, as when process 1 of a namespace ends.
 end_instance() {
   job_lives || stop=${stop:-cancelled}
-  kill -KILL -- "-$child" 2>/dev/null
+  kill_group "$child"
   ((code <= 128)) || end_beside
-  child=''
+  [[ ! $killer ]] || end_helper "$killer"
+  [[ ! $attempting ]] || end_attempt
+  end_prober
   close_log
   judge_fuses
   cause=exited
@@ -105,10 +138,12 @@ end_instance() {
   fi
   ((code != 137)) || [[ $stop || $oom ]] || ask_kernel
   if [[ $oom && ! $stop ]]; then
+    condemned=''
     cause=oom code=137
     give_reason "$log" "$oom"
   fi
-  cause=${stop:-$cause}
+  cause=${stop:-${condemned:-$cause}}
+  rm -f -- "$pod_folder/tmp/$name.condemned"
   if [[ ($cause == deadline || $cause == evicted) && $code == 0 ]]; then
     code=143 # such a pod has failed, however well it took SIGTERM
   fi
@@ -118,32 +153,6 @@ end_instance() {
   again=''
   ! wants_restart || again=1
   journal ended "$name" "instance=$instance" "exit=$code" "cause=$cause" ${again:+again=yes}
-  if [[ ${killer:-} ]]; then
-    kill -KILL -- "-$killer" 2>/dev/null
-  fi
-}
-
-# CAUSE: SIGTERM now, SIGKILL after the grace. As in Kubernetes, SIGTERM goes to the container's first process alone, which
-# ends the others in its own way; Apptainer passes it on.
-stop_container() {
-  interrupted=1 stop=$1
-  [[ $child && ! $told ]] || return 0
-  told=1
-  kill -TERM "$child" 2>/dev/null
-}
-
-# Wait for the container's first process. The one that kills it is not started by the trap: when the time of the `read` in
-# `tick` is over, which the trap has interrupted, bash jumps back into that `read` from any other, even in a subshell.
-await_container() {
-  while kill -0 "$child" 2>/dev/null; do
-    tick 0.05
-    watch_instance
-    if [[ $told && ! ${killer:-} ]]; then
-      kill_later "$child" &
-      killer=$!
-    fi
-  done
-  await "$child"
 }
 
 # Called twenty times a second while the container runs: what is worth a look less often is looked at less often.
@@ -157,59 +166,12 @@ watch_instance() {
   [[ $stop ]] || job_lives || stop_container cancelled
 }
 
-# Seconds between SIGTERM and SIGKILL: none when the pod is evicted; of a sidecar what the others have left.
-grace() {
-  job_lives || { printf 0 && return; }
-  case $stop in
-    evicted) printf 0 ;;
-    finished) cat -- "$pod_folder/tmp/.left" ;;
-    *) given_grace ;;
-  esac
-}
-
-# The pod's grace, unless the plugin has left that of a delete.
-given_grace() {
-  local seconds=''
-  read -r seconds 2>/dev/null <"$pod_folder/grace"
-  [[ $seconds =~ ^[0-9]{1,10}$ ]] || seconds=$pod_grace
-  printf '%s' "$seconds"
-}
-
-# PID
-kill_later() {
-  sleep "$(grace)"
-  end_process "$1"
-}
-
-# PID: kill a container's first process, with all that belongs to it.
-end_process() {
-  if [[ $pod_runtime != host ]]; then
-    # Apptainer's own process must not die before the container: it would leave the daemons of its FUSE mounts behind.
-    kill_children "$1"
-    sleep 2
-  fi
-  kill -KILL -- "-$1" 2>/dev/null
-}
-
-# PID: all its children but our own shells.
-kill_children() {
-  local entry line parent
-  for entry in /proc/[0-9]*; do
-    read -r line 2>/dev/null <"$entry/stat" || continue
-    read -r _ parent _ <<<"${line##*) }"
-    if [[ $parent == "$1" && $entry != "/proc/$$" && $entry != "/proc/$BASHPID" ]]; then
-      kill -KILL "${entry#/proc/}" 2>/dev/null
-    fi
-  done
-}
-
 # INDEX LOG: become the container. Standard error is the job's until the last moment: what we say is not in the log.
 launch() {
   container_log=$2
   exec </dev/null >/proc/self/fd/7 4>&- 6>&- 7>&- 8<&- 9<&- || refuse "cannot write the log $2"
   check_identity
-  remove_tree "$pod_folder/tmp/$name" # of the instance before
-  mkdir -p -- "$pod_folder/tmp/$name" || refuse 'cannot make its scratch folder'
+  [[ -d $pod_folder/tmp/$name ]] || refuse 'cannot make its scratch folder'
   umask 022
   check_sources
   if [[ $pod_runtime == host ]]; then
@@ -218,8 +180,10 @@ launch() {
   start_apptainer
 }
 
-# MESSAGE [STATUS]: the container cannot start; said in the job's own log and to the plugin, never in the container's log.
+# MESSAGE [STATUS]: the container cannot start; said in the job's own log and to the plugin, never in the container's log. Or, on
+# trial, what a probe or hook asks for cannot be done.
 refuse() {
+  [[ ! ${trial:-} ]] || fail "$1"
   printf 'flashlink: container %s: %s\n' "$name" "$1" >&2
   give_reason "$container_log" "$1"
   : >"$pod_folder/tmp/$name.failed"

@@ -137,6 +137,7 @@ set_fuses() {
   done
   options+=(--mount "$(mount_option "$place" /.flashlink rw)")
   write_wait_script "$place/wait.sh"
+  printf '%s\n' "${points[0]}" >"$place/waiting"
   if ((${#argv[@]} == 0)); then
     argv=(/.singularity.d/runscript ${args[@]+"${args[@]}"}) # what `apptainer run` would start
   fi

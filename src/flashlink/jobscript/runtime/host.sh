@@ -1,23 +1,23 @@
 # shellcheck shell=bash
 # A container as a process of this machine, without an image.
 
-# INDEX: become the process; go into a mount namespace first if there is something to mount.
+# INDEX [PROBE]: become the process; go into a mount namespace first if there is something to mount.
 start_process() {
   local position
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
     if [[ ${binds[position]} != "${binds[position + 1]}" || ${binds[position + 2]} == ro ]]; then
-      unshare_mounts "$1"
+      unshare_mounts "$@"
     fi
   done
   become_process
 }
 
-# INDEX: this script again, in a mount namespace of its own; `run_pod` leads it to `enter_namespace`.
+# INDEX [PROBE]: this script again, in a mount namespace of its own; `run_pod` leads it to `enter_namespace`.
 unshare_mounts() {
   local -a identity=()
   ((EUID == 0)) || identity=(--user --map-root-user)
   exec unshare --mount --propagation private ${identity[@]+"${identity[@]}"} -- \
-    "$BASH" "$pod_script" --in-namespace "$1" "$container_log"
+    "$BASH" "$pod_script" --in-namespace "$1" "${container_log:-}" "${2:-}"
   refuse 'cannot make a mount namespace'
 }
 

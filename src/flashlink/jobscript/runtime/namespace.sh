@@ -4,11 +4,15 @@
 
 underlays=() # device numbers of the tmpfs that are ours
 
-# INDEX LOG: inside the namespace: mount, then become the process.
+# INDEX LOG PROBE: inside the namespace: mount, then become the process, or what the probe or hook PROBE runs.
 enter_namespace() {
   local position
   container_log=$2
   declare_container "$1"
+  if [[ $3 ]]; then
+    trial=1
+    load_command "$3"
+  fi
   umask 022
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
     if [[ ! -e $(top_of "${binds[position + 1]}") ]]; then

@@ -54,14 +54,14 @@ container() {
   pod_functions+=("$2")
 }
 
-# [--in-namespace INDEX LOG | --beyond]: how `start_process` comes back inside a mount namespace, and how the lines of the pod's
+# [--in-namespace INDEX LOG PROBE | --beyond]: how `start_process` comes back inside a mount namespace, and how the lines of the pod's
 # author come back when they are through.
 run_pod() {
   pod_path=${pod_path:-$PATH}
   pod_script=$0
   [[ $pod_script == /* ]] || pod_script=$PWD/$pod_script
   if [[ ${1-} == --in-namespace ]]; then
-    enter_namespace "$2" "$3"
+    enter_namespace "$2" "$3" "$4"
   fi
   export FLASHLINK_POD=$pod_uid
   set -m # each background job is a process group of its own, and SIGINT is not ignored in it
@@ -263,19 +263,16 @@ remove_tree() {
 # Kill what left its container's process group but still carries the pod's mark in its environment; and the children of such
 # processes, since the FUSE daemons of Apptainer do not carry it.
 kill_tagged() {
-  local entry word found round
+  local entry found round
   for round in 1 2 3 4 5; do # it may fork while we look
     found=''
     for entry in /proc/[0-9]*; do
       [[ -O $entry && $entry != "/proc/$$" && $entry != "/proc/$BASHPID" ]] || continue
-      while IFS= read -r -d '' word; do
-        if [[ $word == "FLASHLINK_POD=$pod_uid" ]]; then
-          kill_children "${entry#/proc/}"
-          kill -KILL "${entry#/proc/}" 2>/dev/null
-          found=1
-          break
-        fi
-      done 2>/dev/null <"$entry/environ"
+      if carries_mark "${entry#/proc/}"; then
+        kill_children "${entry#/proc/}"
+        kill -KILL "${entry#/proc/}" 2>/dev/null
+        found=1
+      fi
     done
     [[ $found ]] || return 0
     sleep "0.0$round"

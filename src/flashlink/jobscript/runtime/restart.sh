@@ -6,10 +6,11 @@ with_restart() { restart=$1; }
 # IN CODE...: in or not-in; an exit code that is, or is not, one of these starts the container again. The first that fits counts.
 with_restart_rule() { restart_rules+=("$1 ${*:2} "); }
 
-# True if the container starts again after its exit with $code.
+# True if the container starts again after its exit with $code. One that a probe has ended does, however well it took that.
 wants_restart() {
   local rule listed
   [[ ! $stop ]] || return 1
+  [[ $condemned != probe || $restart == Never ]] || return 0
   for rule in ${restart_rules[@]+"${restart_rules[@]}"}; do
     listed=not-in
     [[ ${rule#* } != *" $code "* && ${rule#* } != "$code "* ]] || listed=in
