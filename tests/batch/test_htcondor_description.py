@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from flashlink.batch import JobSpec
 from flashlink.batch.htcondor.description import describe, quoted, row, shape
 from flashlink.batch.htcondor.options import Options, read
 from flashlink.errors import SiteError
+from flashlink.site.load import schema
 
 FOLDER = Path("/srv/pods/uid-1")
 
@@ -127,6 +129,19 @@ def test_a_wrong_option_is_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(SiteError, match=words) as raised:
         read(options)
     assert "\n" not in str(raised.value)
+
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "htcondor.schema.json"
+
+
+def test_the_published_schema_is_that_of_the_options() -> None:
+    command = (
+        "python -c 'import json; from flashlink.site.load import schema; "
+        "from flashlink.batch.htcondor.options import Options; print(json.dumps(schema(Options), indent=2))' >docs/..."
+    )
+    assert json.loads(SCHEMA.read_text()) == json.loads(json.dumps(schema(Options))), (
+        f"write {SCHEMA.name} anew with: {command}"
+    )
 
 
 def test_options_have_defaults_that_need_no_ce() -> None:

@@ -54,6 +54,7 @@ TABLE: list[tuple[dict[str, Any], JobState, int | None, str]] = [
     ({**HELD, "HoldReasonCode": 34}, JobState.ENDED, 137, "because"),
     ({**HELD, "HoldReasonCode": 46}, JobState.ENDED, 143, "because"),
     ({**HELD, "HoldReasonCode": 47, "FlashlinkWalltime": 60}, JobState.ENDED, 143, "ended at its wall time of 60 s"),
+    ({**HELD, "HoldReasonCode": 47, "RemoteHost": "slot1@node"}, JobState.RUNNING, None, "because"),
     ({"JobStatus": 5}, JobState.HELD, None, "HTCondor gives no reason"),
     ({"JobStatus": 99}, JobState.QUEUED, None, "status 99"),
     ({}, JobState.QUEUED, None, "status None"),

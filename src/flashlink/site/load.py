@@ -61,9 +61,9 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Site:
     return site
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a site's file; each key has the words of its class's docstring."""
-    found = msgspec.json.schema(Site)
+def schema(kind: type[msgspec.Struct] = Site) -> dict[str, Any]:
+    """The JSON Schema of a site's file, or of another table; each key has the words of its class's docstring."""
+    found = msgspec.json.schema(kind)
     for table in found["$defs"].values():
         about, _, attributes = inspect.cleandoc(table["description"]).partition("\n\nAttributes:\n")
         table["description"] = " ".join(about.split())

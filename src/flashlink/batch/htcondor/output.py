@@ -20,6 +20,9 @@ PATIENCE = 3600.0
 #: Most jobs in one call, so that none takes too long.
 _BULK = 50
 
+#: What HTCondor says when it has reached the job and cannot bring its files.
+_OF_ONE_JOB = "File transfer failed"
+
 Ad = Mapping[str, Any]
 
 
@@ -43,8 +46,11 @@ class Output:
         for ad in due.values():
             _make_folder(ad)
         numbers = list(due)
-        for start in range(0, len(numbers), _BULK):
-            self._retrieve(numbers[start : start + _BULK])
+        try:
+            for start in range(0, len(numbers), _BULK):
+                self._retrieve(numbers[start : start + _BULK])
+        except SiteError as error:  # out of reach: no use in asking for the others
+            self._troubles |= dict.fromkeys(set(numbers) - self._fetched, str(error))
 
     def told(self, ad: Ad, status: JobStatus) -> JobStatus:
         """What a job's status means as long as its output is not here; its wall time is in the output."""
@@ -82,6 +88,8 @@ class Output:
         try:
             self._client.call("retrieve", jobs=numbers)
         except SiteError as error:
+            if _OF_ONE_JOB not in str(error):
+                raise
             if len(numbers) > 1:
                 for number in numbers:
                     self._retrieve([number])

@@ -72,9 +72,11 @@ def status(ad: Ad) -> JobStatus:
             return _running(ad, "its output is on the way")
         case Status.SUSPENDED:
             return _running(ad, "suspended by the site")
+        case Status.HELD if "RemoteHost" in ad:  # HTCondor is still ending it, here and below
+            return _running(ad, _hold_reason(ad))
         case Status.HELD:
             return _held(ad)
-        case Status.REMOVED if "RemoteHost" in ad:  # HTCondor is still ending it
+        case Status.REMOVED if "RemoteHost" in ad:
             return _running(ad, _removal(ad))
         case Status.REMOVED:
             return _ended(ad, _removal_code(ad), _removal(ad))
