@@ -119,9 +119,11 @@ class Client:
     def _read(self, descriptor: int, due: float) -> bytes:
         """One line of the answer; what is read after its end is none of ours, as there is one answer a question."""
         pieces = []
+        ready = select.poll()  # not select: a plugin under load has descriptors beyond its limit
+        ready.register(descriptor, select.POLLIN)
         while True:
             left = due - time.monotonic()
-            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+            if left <= 0 or not ready.poll(left * 1000):
                 self.close()
                 raise SiteError(
                     f"HTCondor: no answer within {self._longest:g} s; is the schedd overloaded?", transient=True
