@@ -1,5 +1,8 @@
 """How long a job script takes to start and to end a container, beside a bare ``apptainer exec`` of the same container.
 
+A job's container can write its root, as in a cluster, which Apptainer does by an overlay. So there are two bare ones:
+without, and with an overlay (``--overlay``), which is the part of the difference that is Apptainer's own.
+
 Measured in the lab, as its plain user, in turns so that whatever else the machine does falls on both. Start: from the
 start of the process to the container's first instruction, an ``echo``, whose time is that of the file that it writes
 to (the kernel keeps it to a few milliseconds). End: from there to the line in the journal, and to the end of the job;
@@ -44,11 +47,14 @@ VOLUMES = {
 MOUNTS = {"volumeMounts": [{"name": name, "mountPath": f"/mnt/{name}"} for name in ("config", "secret", "work")]}
 LIMITS = {"resources": {"limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi"}}}
 
+PROBE = {"livenessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 1}}
+
 #: Pods by what they have: fields of the spec, fields of the container, objects that they refer to.
 PODS: dict[str, tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]] = {
     "plain": ({}, {}, []),
     "config map, secret, emptyDir": (VOLUMES, MOUNTS, [CONFIG, SECRET]),
     "the same, with limits": (VOLUMES, MOUNTS | LIMITS, [CONFIG, SECRET]),
+    "with a probe": ({}, PROBE, []),
 }
 
 
@@ -92,7 +98,7 @@ def journal_time(folder: Path) -> float:
 def measure(folder: Path, image: str) -> Iterator[tuple[str, Samples]]:
     """In the lab: all jobs below `folder`, each followed by a bare container."""
     for kind in PODS:
-        samples: Samples = {name: [] for name in ("job", "bare", "told", "job end", "bare end")}
+        samples: Samples = {name: [] for name in ("job", "bare", "writable", "told", "job end", "bare end")}
         for job in sorted((folder / kind).iterdir()):
             start, first, end = timed(["bash", str(job / "job.sh")], job / "logs" / "main.0.log", job / "job.log")
             samples["job"].append(start)
@@ -102,6 +108,10 @@ def measure(folder: Path, image: str) -> Iterator[tuple[str, Samples]]:
             start, first, end = timed([*BARE, image, *COMMAND], bare, bare)
             samples["bare"].append(start)
             samples["bare end"].append(end - first)
+            layer = job / "layer"
+            layer.mkdir()
+            start, first, end = timed([*BARE, "--overlay", f'"{layer}"', image, *COMMAND], bare, bare)
+            samples["writable"].append(start)
         yield kind, {name: values[1:] for name, values in samples.items()}  # the first one warms up
 
 
@@ -112,7 +122,7 @@ def report(kind: str, samples: Samples) -> None:
     verdict = "within" if job - bare <= LIMIT else "OVER"
     print(
         f"{kind}: start {job:.3f} s, bare {bare:.3f} s: {job - bare:+.3f} s, ratio {job / bare:.2f}, "
-        f"{verdict} {LIMIT} s; worst {max(samples['job']):.3f} s"
+        f"{verdict} {LIMIT} s; worst {max(samples['job']):.3f} s; bare with an overlay {middle['writable']:.3f} s"
     )
     print(
         f"{'':{len(kind)}}  end told after {middle['told']:.3f} s, job over after {middle['job end']:.3f} s, "

@@ -178,3 +178,33 @@ def test_binary_output_comes_byte_for_byte(kubelet, pod):
     kubelet.create(one)
     kubelet.until(one, "Succeeded")
     assert kubelet.logs(one).content == b"\0\xff\r\n\r\xc3"
+
+
+def test_a_bounded_log_shows_its_beginning_its_end_and_where_it_was_cut(new_plugin, new_kubelet, pod, eventually):
+    plugin = new_plugin(LIMITS__LOG_SIZE="64Ki")
+    kubelet = new_kubelet(plugin)
+    one = pod("i=0; while [ $i -lt 20000 ]; do printf 'line %07d\\n' $i; i=$((i + 1)); done; sleep 1; echo the end")
+    kubelet.create(one)
+    request = kubelet.log_request(one, "main", Follow=True)
+    with plugin.client.stream("GET", "/getLogs", json=request) as answer:
+        followed = answer.read().decode()
+    assert followed.startswith("line 0000000\n")
+    assert followed.endswith("line 0019999\nthe end\n")
+    shown = kubelet.logs(one).text.splitlines()
+    (mark,) = [number for number, line in enumerate(shown) if line.startswith("[flashlink: ")]
+    cut = int(shown[mark].split()[1])
+    numbers = [int(line.split()[1]) for line in shown[:mark] if len(line) == 12]
+    assert numbers == list(range(len(numbers)))
+    assert [int(line.split()[1]) for line in shown[mark + 1 : -1]] == list(
+        range(20000 - len(shown[mark + 1 : -1]), 20000)
+    )
+    assert len("\n".join([*shown[:mark], *shown[mark + 1 :], ""]).encode()) + cut in (20000 * 13 + 8, 20000 * 13 + 9)
+    assert kubelet.logs(one, Tail=2).text == "line 0019999\nthe end\n"
+    assert kubelet.logs(one, Bytes=12).text == "line 0000000"
+
+
+def test_who_opens_standard_error_anew_empties_nothing(kubelet, pod):
+    one = pod("echo one; echo two >/dev/stderr; echo three")
+    kubelet.create(one)
+    kubelet.until(one, "Succeeded")
+    assert kubelet.logs(one).text == "one\ntwo\nthree\n"

@@ -75,11 +75,12 @@ class Pieces:
         last = self._pieces[-1]
         for start in sorted(start for start in self._starts() if start >= last.start):
             with suppress(FileNotFoundError):  # the log has grown on meanwhile
-                self._pieces.append(_Piece(start, os.open(self._file(start), _FLAGS)))
-        again = next((piece for piece in self._pieces if piece.start == last.start and piece is not last), None)
-        if again is not None:
-            os.close(last.handle)
-            self._pieces.remove(last)
+                handle = os.open(self._file(start), _FLAGS)
+                if start == last.start:
+                    os.dup2(handle, last.handle, inheritable=False)
+                    os.close(handle)
+                else:
+                    self._pieces.append(_Piece(start, handle))
 
     def pass_by(self, position: int) -> None:
         """Let go of pieces that end before `position`, so that their space on disk is free once they are removed."""

@@ -52,12 +52,14 @@ fetched_image() {
 image_workdir() {
   [[ -f $image ]] || return 0
   local name_bytes=' 111 99 105 45 99 111 110 102 105 103 46 106 115 111 110 0 ' # oci-config.json
-  local line config
+  local config place number
   local -a bytes
-  while read -r line; do
-    read -r -a bytes <<<"$line"
+  while read -r -a bytes; do
     [[ " ${bytes[*]:73:16} " == "$name_bytes" ]] || continue
-    config=$(tail -c "+$(($(number_at 17) + 1))" -- "$image" | head -c "$(number_at 25)" | tr -d '\0')
+    number_at 17
+    place=$number
+    number_at 25
+    config=$(tail -c "+$((place + 1))" -- "$image" | head -c "$number" | tr -d '\0')
     if [[ $config =~ \"WorkingDir\":[[:space:]]*\"(([^\"\\]|\\.)*)\" ]]; then
       printf '%b' "${BASH_REMATCH[1]//\\\//\/}" # JSON's escapes that a path can have are printf's too
     fi
@@ -65,11 +67,11 @@ image_workdir() {
   done < <(od -An -v -w585 -t u1 -j 4096 -N 28080 -- "$image" 2>/dev/null)
 }
 
-# BYTE: the little-endian number of eight bytes there in $bytes.
+# BYTE: the little-endian number of eight bytes there in $bytes, in $number.
 number_at() {
-  local number=0 byte
+  local byte
+  number=0
   for ((byte = $1 + 7; byte >= $1; byte--)); do
     number=$((number << 8 | bytes[byte]))
   done
-  printf '%s' "$number"
 }
