@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The memory limits of containers (docs/decisions/007). A container's supervisor adds up what its processes use, as batch systems
+# The memory limits of containers (docs/decisions/009). A container's supervisor adds up what its processes use, as batch systems
 # do, and ends it when that is more than its limit. What the kernel ends for want of memory is recognised.
 
 memory_page='' # bytes of a page of memory
