@@ -1,0 +1,191 @@
+"""Pods through a plugin on a machine of a Slurm cluster: live, killed, restarted; each runs exactly once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flashlink.client.interlink import InterLink
+from flashlink.errors import FlashlinkError
+from lab.clusters import CHECKOUT, Cluster
+from lab.condor.plugins import Plugin, Pod
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+GREETING = {"kind": "ConfigMap", "metadata": {"name": "greeting"}, "data": {"text": "hello\n"}}
+VOLUMES = [{"name": "greeting", "configMap": {"name": "greeting"}}, {"name": "scratch", "emptyDir": {}}]
+MOUNTS = [{"name": "greeting", "mountPath": "/etc/greeting"}, {"name": "scratch", "mountPath": "/scratch"}]
+
+
+class SlurmPlugin(Plugin):
+    """``flashlink plugin`` of the plain user, in the lab, where Slurm's commands are."""
+
+    conf = ""
+
+    def start(self) -> None:
+        """Start it, and wait until it takes requests."""
+        seen = [word for path in (self.folder.parents[1], Path(sys.base_prefix)) for word in ("--bind", str(path))]
+        plugin = [sys.executable, "-m", "flashlink", "plugin", "--config", str(self.folder / "site.json")]
+        with (self.folder / "plugin.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [CHECKOUT / "lab" / "enter", *seen, "env", f"SLURM_CONF={self.conf}", *plugin],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline(), (self.folder / "plugin.log").read_text()
+        self.client = InterLink(f"unix:{self.folder}/sock", patience=60)
+
+
+@pytest.fixture(params=["plain", "accounted"])
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """Slurm without accounting and with it."""
+    found: Cluster = request.getfixturevalue(f"{request.param}_slurm")
+    return found
+
+
+@pytest.fixture
+def marks(cluster: Cluster) -> Path:
+    """A folder into which pods may write."""
+    folder = cluster.work / f"marks-{time.time_ns()}"
+    folder.mkdir()
+    cluster.give(folder)
+    return folder
+
+
+@pytest.fixture
+def plugin(lab: Any, cluster: Cluster, marks: Path) -> Iterator[SlurmPlugin]:
+    folder = cluster.work / f"plugin-{time.time_ns()}"
+    folder.mkdir()
+    SlurmPlugin.conf = cluster.endpoints["SLURM_CONF"]
+    batch = {
+        "system": "slurm",
+        "options": {
+            "flavours": [{"name": "cpu", "partition": "cpu"}, {"name": "gpu", "partition": "booster", "gpus": 2}]
+        },
+    }
+    made = SlurmPlugin(folder, lab.user, lab.images, batch, host_paths=[str(marks)])
+    yield made
+    if made.process.poll() is None:
+        made.stop()
+
+
+@pytest.fixture
+def send(plugin: SlurmPlugin, marks: Path) -> Callable[..., Pod]:
+    """Make a pod that leaves one line for each time that it runs."""
+
+    def make(name: str, then: str = "true") -> Pod:
+        return plugin.prepare(
+            f"echo ran >>/marks/{name}; {then}",
+            volumes=[{"name": "marks", "hostPath": {"path": str(marks)}}],
+            main={
+                "volumeMounts": [{"name": "marks", "mountPath": "/marks"}],
+                "resources": {"requests": {"cpu": "0.1"}},
+            },
+        )
+
+    return make
+
+
+def runs(marks: Path) -> Counter[str]:
+    return Counter({path.name: len(path.read_text().splitlines()) for path in marks.iterdir()})
+
+
+def test_a_pod_runs_in_its_container_with_its_volumes(plugin: SlurmPlugin) -> None:
+    script = "cat /etc/greeting/text; touch /scratch/x; ls /scratch; exit 3"
+    pod = plugin.send(script, GREETING, volumes=VOLUMES, main={"volumeMounts": MOUNTS})
+    assert pod.end()["exitCode"] == 3
+    assert pod.logs() == "hello\nx\n"
+    assert pod.jid.startswith("slurm:lab:")
+    names = {path.name for path in (plugin.work / pod.uid).iterdir()}
+    assert {"journal", "logs", "job.log", "job.sh"} <= names
+    assert not {"volumes", "tmp"} & names
+    pod.delete()
+
+
+def test_state_and_logs_are_live_and_a_delete_ends_all(plugin: SlurmPlugin, cluster: Cluster) -> None:
+    pod = plugin.send("trap 'echo bye; exit 0' TERM; echo first; while :; do sleep 0.1; done")
+    pod.until(lambda state: "running" in state)
+    pod.until(lambda _: pod.logs() == "first\n", 20)
+    pod.delete(grace=5)
+    limit = time.monotonic() + 30
+    number = pod.jid.rpartition(":")[2]
+    while number in cluster.run("squeue", "--noheader", "--Format=jobid").split():
+        assert time.monotonic() < limit
+        time.sleep(0.5)
+
+
+def test_a_pod_with_a_gpu_gets_the_flavour_that_has_one(plugin: SlurmPlugin, cluster: Cluster) -> None:
+    resources = {"limits": {"nvidia.com/gpu": "1", "cpu": "1", "memory": "64Mi"}}
+    pod = plugin.send("sleep 60", main={"resources": resources})
+    number = pod.jid.rpartition(":")[2]
+    told = cluster.run("scontrol", "--oneliner", "show", "job", number)
+    assert "Partition=booster" in told
+    assert "gres/gpu" in told
+    pod.delete(grace=0)
+
+
+def test_a_controller_that_is_restarted_loses_no_job_and_starts_none_twice(
+    send: Callable[..., Pod], cluster: Cluster, marks: Path
+) -> None:
+    pods = [send(f"pod-{number}", f"sleep 6; exit {number}") for number in range(6)]
+    for pod in pods:
+        pod.create()
+    for _ in range(3):
+        time.sleep(1)
+        cluster.stop("slurmctld")
+        time.sleep(1)
+        cluster.start()
+    assert [pod.end(240)["exitCode"] for pod in pods] == list(range(6))
+    assert runs(marks) == Counter({f"pod-{number}": 1 for number in range(6)})
+
+
+def test_a_plugin_killed_during_creates_runs_each_pod_once(
+    plugin: SlurmPlugin, send: Callable[..., Pod], marks: Path
+) -> None:
+    pods = [send(f"pod-{number}", f"exit {number}") for number in range(40)]
+
+    def create(pod: Pod) -> None:
+        try:
+            pod.create()
+        except FlashlinkError:  # the plugin died; interLink would fail the pod, a person sends it again
+            return
+
+    with ThreadPoolExecutor(len(pods)) as pool:
+        for pod in pods:
+            pool.submit(create, pod)
+        for pause in (0.3, 0.8):
+            time.sleep(pause)
+            plugin.kill()
+            plugin.start()
+    for pod in pods:
+        pod.create()  # the same again: what the plugin has is not made twice
+    assert [pod.end(300)["exitCode"] for pod in pods] == list(range(40))
+    assert runs(marks) == Counter({f"pod-{number}": 1 for number in range(40)})
+    for pod in pods:
+        pod.delete()
+    assert list(plugin.work.iterdir()) == []
+
+
+def test_a_plugin_that_lost_its_state_finds_its_jobs(
+    plugin: SlurmPlugin, send: Callable[..., Pod], marks: Path
+) -> None:
+    pod = send("pod", "sleep 10; exit 6")
+    pod.create()
+    pod.until(lambda _: runs(marks)["pod"] == 1)
+    plugin.kill()
+    for path in (plugin.folder / "state").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    plugin.start()
+    assert pod.end(240)["exitCode"] == 6
+    assert runs(marks) == Counter({"pod": 1})
