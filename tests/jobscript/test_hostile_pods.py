@@ -159,12 +159,16 @@ def runs(request: Json) -> Json:
             "startupProbe",
         ):
             container.pop(key, None)
-    request["jobScript"] = ""
+    request["jobScript"], request["jobConfig"] = "", None
     for volume in spec["volumes"]:
         if volume.get("hostPath", {}).get("type") == "Directory":  # a missing subPath of it is refused
             del volume["hostPath"]["type"]
     annotations = request["pod"]["metadata"]["annotations"]
-    for key in [key for key in annotations if key.startswith(("cvmfs.vk.io/", "fuse.vk.io/"))]:
+    for key in [
+        key
+        for key in annotations
+        if key.startswith(("cvmfs.vk.io/", "fuse.vk.io/", "slurm-job.vk.io/", "interlink.eu/w"))
+    ]:
         del annotations[key]
     return request
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashlink.errors import RequestError
+from flashlink.site.config import Site
 from flashlink.site.listen import Listen, parse
 
 
@@ -57,3 +58,8 @@ def test_any_text_is_an_address_or_one_line(text: str) -> None:
         assert str(error).startswith("listen: ")  # noqa: PT017
     else:
         assert address.path is not None or 0 <= address.port <= 65535
+
+
+def test_the_default_address_is_of_this_machine_alone() -> None:
+    assert not parse(Site().listen).public
+    assert not Site().reports.listen
