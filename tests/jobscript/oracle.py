@@ -139,6 +139,8 @@ def _secret(beside: list[dict[str, Any]], name: str) -> dict[str, bytes]:
 
 
 def _picked(source: dict[str, Any], data: dict[str, bytes], default: int) -> dict[str, tuple[bytes | None, int]]:
+    if not data:  # of what is optional and absent, items say nothing
+        return {}
     items = source.get("items") or [{"key": key, "path": key} for key in data]
     return {
         posixpath.normpath(item["path"]): (data[item["key"]], _mode(item.get("mode"), default))

@@ -133,7 +133,7 @@ def judge(kubelet: FakeVirtualKubelet, pod: dict[str, Any], expect: dict[str, An
     """Hold what the virtual kubelet is told of a pod against what Kubernetes would make of it; then delete the pod."""
     if running := expect.get("running"):
         wait_for(lambda: kubelet.logs(pod, running["container"]).text == running["log"], 90)
-        assert kubelet.phase(pod) == "Running"
+        kubelet.until(pod, "Running", seconds=90)
     if not expect.get("delete"):
         phase = kubelet.until(pod, "Succeeded", "Failed", seconds=180)
         (status,) = kubelet.ask([pod])
