@@ -294,6 +294,30 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ),
 }
 
+DNS = {"nameservers": ["10.0.0.53"], "searches": ["a.org"], "options": [{"name": "ndots", "value": "1"}]}
+CASES |= {
+    ("PodSpec", "hostname"): ({"pod.spec.hostname": "me"}, {}),
+    ("PodSpec", "hostnameOverride"): ({"pod.spec.hostnameOverride": "me.a.org"}, {}),
+    ("PodSpec", "hostAliases"): ({"pod.spec.hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a"]}]}, {}),
+    ("PodSpec", "dnsConfig"): ({"pod.spec.dnsConfig": DNS}, {}),
+    ("PodSpec", "dnsPolicy"): ({"pod.spec.dnsPolicy": "None"}, {"pod.spec.dnsConfig": DNS}),
+    ("Container", "ports"): ({f"{MAIN}.ports": [{"containerPort": 80, "hostIP": "10.0.0.1"}]}, {}),
+    ("ContainerPort", "hostPort"): ({f"{MAIN}.ports": [{"containerPort": 80, "hostPort": 81}]}, {}),
+    ("HostAlias", "ip"): (
+        {"pod.spec.hostAliases.0.ip": "10.0.0.2"},
+        {"pod.spec.hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a"]}]},
+    ),
+    ("HostAlias", "hostnames"): (
+        {"pod.spec.hostAliases.0.hostnames": ["b"]},
+        {"pod.spec.hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a"]}]},
+    ),
+    ("PodDNSConfig", "nameservers"): ({"pod.spec.dnsConfig.nameservers": []}, {"pod.spec.dnsConfig": DNS}),
+    ("PodDNSConfig", "searches"): ({"pod.spec.dnsConfig.searches": []}, {"pod.spec.dnsConfig": DNS}),
+    ("PodDNSConfig", "options"): ({"pod.spec.dnsConfig.options": []}, {"pod.spec.dnsConfig": DNS}),
+    ("PodDNSConfigOption", "name"): ({"pod.spec.dnsConfig.options.0.name": "x"}, {"pod.spec.dnsConfig": DNS}),
+    ("PodDNSConfigOption", "value"): ({"pod.spec.dnsConfig.options.0.value": "2"}, {"pod.spec.dnsConfig": DNS}),
+}
+
 APPTAINER = "jobConfig.ApptainerOptions"
 CASES |= {
     ("jobConfig", "SingularityHubProxy"): ({"jobConfig.SingularityHubProxy": {"server": "hub"}}, {}),

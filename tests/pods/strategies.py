@@ -242,6 +242,7 @@ def _container(name: str, volumes: tuple[str, ...], *, init: bool = False) -> Se
         securityContext=_security,
         tty=st.booleans(),
         imagePullPolicy=st.sampled_from(["Always", "IfNotPresent"]),
+        ports=_few(st.sampled_from([{"containerPort": 80, "name": "web"}, {"containerPort": 80, "hostPort": 80}])),
     )
     return st.builds(
         lambda container, life, probes: {
@@ -392,6 +393,15 @@ _settings = _object(
     securityContext=_security,
     nodeSelector=st.dictionaries(texts, texts, max_size=1),
     hostname=_labels,
+    hostnameOverride=_labels,
+    hostAliases=_few(_object({"ip": st.sampled_from(["10.0.0.1", "::1"]), "hostnames": _few(_labels, min_size=1)})),
+    dnsPolicy=st.sampled_from(["ClusterFirst", "Default"]),
+    dnsConfig=_object(
+        {},
+        nameservers=_few(st.just("10.0.0.53")),
+        searches=_few(_labels),
+        options=_few(_object({"name": _labels}, value=_labels)),
+    ),
 )
 _identity = _object(
     {"name": _labels, "namespace": _labels, "uid": _uids, "labels": _object({}, some=texts, other=texts)}

@@ -22,6 +22,7 @@ from flashlink.pods.pod import (
     HostPath,
     JobConfig,
     Mount,
+    Network,
     Pod,
     Resources,
     RestartRule,
@@ -297,6 +298,16 @@ def test_a_job_config_that_cannot_be_is_refused_by_its_key(config: dict[str, Any
     assert "s3cret" not in str(caught.value)
 
 
+def test_names_become_lines_of_their_files() -> None:
+    dns = {"nameservers": ["10.0.0.53"], "searches": ["a.org", "b"], "options": [{"name": "ndots", "value": "1"}]}
+    aliases = [{"ip": "10.0.0.1", "hostnames": ["a", "b.org"]}]
+    spec = {"hostname": "me", "hostAliases": aliases, "dnsConfig": dns, "dnsPolicy": "None"}
+    lines = ("nameserver 10.0.0.53", "search a.org b", "options ndots:1")
+    assert parse(request(**spec)).network == Network("me", ("10.0.0.1 a b.org",), lines, resolver_alone=True)
+    assert parse(request(hostname="me", hostNetwork=True)).network == Network()
+    assert parse(request(hostname="me", hostnameOverride="you.org")).network.hostname == "you.org"
+
+
 # What is refused
 
 MAIN = "spec.containers[0]"
@@ -350,6 +361,23 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"main": {"securityContext": {"runAsUser": 0, "capabilities": {"drop": ["ALL"]}}}},
         f"{MAIN}.securityContext.capabilities.drop: a container that runs as root keeps its capabilities, "
         "which end at its walls; leave it out",
+    ),
+    (
+        {"hostAliases": [{"ip": "10.0.0.1\nnameserver", "hostnames": ["a"]}]},
+        "spec.hostAliases[0].ip: '10.0.0.1\\nnameserver' is not an IP address",
+    ),
+    (
+        {"dnsPolicy": "None"},
+        "spec.dnsConfig.nameservers: missing; expected a list of addresses, as dnsPolicy is None",
+    ),
+    (
+        {"dnsConfig": {"options": [{"name": "a b"}]}},
+        "spec.dnsConfig.options[0].name: 'a b' is not a word of letters, digits, '_', '.', ':' and '-'",
+    ),
+    (
+        {"main": {"ports": [{"containerPort": 80, "hostPort": 8080}]}},
+        f"{MAIN}.ports[0].hostPort: 8080 is not the containerPort; a job has the worker's ports as they are; "
+        "use that number",
     ),
     (
         {"main": {"securityContext": {"runAsUser": -1}}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from flashlink.pods.pod import EmptyDir, Files, Resources, RestartRule
+from flashlink.pods.pod import EmptyDir, Files, Network, Resources, RestartRule
 from flashlink.pods.probes import NOTHING, Life
 
 
@@ -156,6 +156,7 @@ class JobPlan:
         fuses: What the job mounts by FUSE on the worker, before its containers start.
         fuse_seconds: How long a FUSE mount may take.
         pre_exec: What runs before the containers.
+        network: Names that the containers know.
         options: What the pod's author says to the batch system: long options without their dashes, and their values; ""
             for one without value.
         deadline: Seconds after which the job ends itself, 0 for none.
@@ -187,6 +188,7 @@ class JobPlan:
     fuses: tuple[FuseMount, ...] = ()
     fuse_seconds: int = 30
     pre_exec: PreExec | None = None
+    network: Network = field(default_factory=Network)
     options: tuple[tuple[str, str], ...] = ()
     report: Report | None = None
     log_size: int = 0

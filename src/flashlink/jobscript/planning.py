@@ -17,7 +17,7 @@ from flashlink.jobscript.fuse import mounts_in_container, mounts_on_worker
 from flashlink.jobscript.images import fetch_options, image
 from flashlink.jobscript.limits import limited, scratch
 from flashlink.jobscript.plan import JobPlan, Report, Step
-from flashlink.pods.pod import Container, Files, Pod, Resources
+from flashlink.pods.pod import Container, Files, Network, Pod, Resources
 from flashlink.pods.quantity import size
 from flashlink.site.config import Site
 
@@ -71,6 +71,7 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
         fuses=mounts_on_worker(pod, site),
         fuse_seconds=site.volumes.fuse_seconds,
         pre_exec=annotated.pre_exec(pod, site),
+        network=_network(pod, site),
         options=annotated.options(pod, site),
         report=report,
         log_size=size(site.limits.log_size, "limits.log_size"),
@@ -117,6 +118,15 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
     )
     _check_words(step, on_host=on_host)
     return limited(step, container, pod)
+
+
+def _network(pod: Pod, site: Site) -> Network:
+    if site.containers.runtime == "host" and pod.network != Network():
+        raise SiteError(
+            "spec: this site runs pods without containers, which have the worker's names; "
+            "leave hostname, hostAliases, dnsPolicy None and dnsConfig out"
+        )
+    return pod.network
 
 
 def _fake_root(pod: Pod, container: Container, site: Site) -> bool:

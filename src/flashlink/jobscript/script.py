@@ -9,7 +9,7 @@ from importlib.resources import files
 from flashlink.jobscript.containers import container, limit
 from flashlink.jobscript.plan import JobPlan, Report, Step
 from flashlink.jobscript.quote import call
-from flashlink.pods.pod import Files
+from flashlink.pods.pod import Files, Network
 
 
 def render(plan: JobPlan, *, masked: bool = False) -> str:
@@ -54,6 +54,7 @@ def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     if plan.fuses or any(step.fuses for step in (*plan.init_steps, *plan.steps)):
         yield call("fuse_limit", str(plan.fuse_seconds))
     yield from (call("volume_fuse", mount.name, mount.sub_path, mount.script) for mount in plan.fuses)
+    yield from _network(plan.network)
     if plan.pre_exec:
         yield call("pre_exec", plan.pre_exec.lines, plan.pre_exec.mesh, plan.pre_exec.pod_ip)
     if plan.path:
@@ -79,6 +80,15 @@ def _kind(step: Step, *, init: bool) -> str:
 
 def _report(report: Report, *, masked: bool) -> str:
     return call("report_to", report.url, "" if masked else report.token, str(report.seconds), report.authority)
+
+
+def _network(network: Network) -> Iterator[str]:
+    if network.hostname:
+        yield call("network_hostname", network.hostname)
+    if network.hosts:
+        yield call("network_hosts", *network.hosts)
+    if network.resolver or network.resolver_alone:
+        yield call("network_resolver", "alone" if network.resolver_alone else "", *network.resolver)
 
 
 def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:

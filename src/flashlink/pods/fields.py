@@ -86,20 +86,20 @@ POD_SPEC: Mapping[str, Rule] = {
     "serviceAccountName": _IDENTITY,
     "automountServiceAccountToken": _IDENTITY,
     "imagePullSecrets": _ignored("images come by the site's own means"),
-    "dnsPolicy": _NETWORK,
-    "dnsConfig": _NETWORK,
+    "dnsPolicy": _honoured("None takes dnsConfig alone; else the worker's resolver, which knows no cluster names"),
+    "dnsConfig": _honoured("lines of /etc/resolv.conf after the worker's"),
     "enableServiceLinks": _NETWORK,
     "hostNetwork": _NETWORK,
-    "hostname": _NETWORK,
-    "hostnameOverride": _NETWORK,
-    "subdomain": _NETWORK,
-    "setHostnameAsFQDN": _NETWORK,
+    "hostname": _honoured("the containers' own; without it, and with hostNetwork, they have the worker's"),
+    "hostnameOverride": _honoured("as hostname, over which it stands"),
+    "subdomain": _ignored("a name in the cluster's DNS, which does not know jobs"),
+    "setHostnameAsFQDN": _refused("a job does not know the cluster's domain; give the whole name in hostnameOverride"),
     "shareProcessNamespace": _ignored("the containers of a job see each other's processes anyhow"),
     "hostUsers": _ACCOUNT,
     "os": _refused("workers run Linux", {"name": "linux"}),
     "hostPID": _refused("a job may not look at other processes of the worker; leave it out"),
     "hostIPC": _refused("a job may not share memory with other processes of the worker; leave it out"),
-    "hostAliases": _refused("a job cannot change /etc/hosts of the worker; use names that the worker resolves"),
+    "hostAliases": _honoured("lines of /etc/hosts after the worker's"),
     "ephemeralContainers": _refused("containers cannot be added to a job; put them into the pod"),
     "resourceClaims": _refused("devices are asked for as resources, such as nvidia.com/gpu"),
     "resources": _refused("flashlink reads the resources of containers; set them there"),
@@ -196,8 +196,8 @@ HOOK_HANDLERS: Mapping[str, Mapping[str, Rule]] = {"exec": EXEC, "httpGet": HTTP
 PORT: Mapping[str, Rule] = {
     "name": _honoured("by which probes and hooks call it"),
     "containerPort": _honoured("1 to 65535"),
-    "hostPort": _NETWORK,
-    "hostIP": _NETWORK,
+    "hostPort": _honoured("must be the containerPort, as nothing is mapped"),
+    "hostIP": _refused("a program of a job listens where it says itself; leave it out"),
     "protocol": _NETWORK,
 }
 
@@ -403,6 +403,12 @@ ANNOTATION: Mapping[str, Rule] = {
     "JobID": _honoured("the job id that the create was answered with: by it the job is found again"),
 }
 
+#: Fields of HostAlias, PodDNSConfig and its options.
+HOST_ALIAS: Mapping[str, Rule] = dict.fromkeys(("ip", "hostnames"), _honoured("a line of /etc/hosts"))
+DNS_CONFIG: Mapping[str, Rule] = dict.fromkeys(
+    ("nameservers", "searches", "options"), _honoured("lines of /etc/resolv.conf")
+)
+DNS_OPTION: Mapping[str, Rule] = dict.fromkeys(("name", "value"), _honoured("a line of /etc/resolv.conf"))
 #: Keys of interLink's jobConfig, and of the three objects in it. Zero values say nothing.
 JOB_CONFIG: Mapping[str, Rule] = {
     "SingularityHubProxy": _honoured("see its own table"),

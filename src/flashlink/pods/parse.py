@@ -14,6 +14,7 @@ from flashlink.errors import RequestError
 from flashlink.pods import fields, life, names, probes
 from flashlink.pods.expand import expand, references
 from flashlink.pods.job_config import job_config
+from flashlink.pods.network import network
 from flashlink.pods.pod import Container, Mount, Pod
 from flashlink.pods.resources import check_vendor, resources
 from flashlink.pods.security import security
@@ -108,6 +109,7 @@ def parse_pod(request: CreateRequest) -> Pod:
         deadline=spec["activeDeadlineSeconds"].integer(1),
         grace=30 if grace is None else grace,
         job_script=Value(request.jobScript, "jobScript").text(""),
+        network=network(spec),
         job_config=job_config(Value(request.jobConfig, "jobConfig")),
         not_offloaded=away,
         not_offloaded_init=away_init,

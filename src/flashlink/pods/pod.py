@@ -214,6 +214,23 @@ Volume = EmptyDir | Files | HostPath | Claim | Cvmfs | Fuse
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """Names that the containers of a pod know.
+
+    Attributes:
+        hostname: Their own; "" for the worker's.
+        hosts: Further lines of ``/etc/hosts``.
+        resolver: Lines of ``/etc/resolv.conf``.
+        resolver_alone: The worker's own lines do not count.
+    """
+
+    hostname: str = ""
+    hosts: tuple[str, ...] = ()
+    resolver: tuple[str, ...] = ()
+    resolver_alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class JobConfig:
     """interLink's ``jobConfig``, as far as it means something here.
 
@@ -253,6 +270,7 @@ class Pod:
         grace: ``terminationGracePeriodSeconds``, 30 if not given.
         job_script: interLink's ``jobScript``: run in place of a generated one when not empty.
         job_config: interLink's ``jobConfig``.
+        network: Names.
         not_offloaded: Names of containers that run in the cluster, not here.
         not_offloaded_init: The same of init containers.
     """
@@ -270,6 +288,7 @@ class Pod:
     grace: int = 30
     job_script: str = ""
     job_config: JobConfig = JobConfig()
+    network: Network = Network()
     not_offloaded: tuple[str, ...] = ()
     not_offloaded_init: tuple[str, ...] = ()
 

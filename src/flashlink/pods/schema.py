@@ -40,8 +40,11 @@ _TYPES: dict[str, Schema] = {
     "drop": _TEXTS,
     "failureThreshold": _integer(0),
     "initialDelaySeconds": _integer(0),
+    "hostPort": _integer(0, 65535),
+    "hostnames": _TEXTS,
     "limits": _QUANTITIES,
     "mode": _integer(0, 0o777),
+    "nameservers": _TEXTS,
     "optional": _BOOLEAN,
     "periodSeconds": _integer(0),
     "port": {"type": ["integer", "string"], "examples": [8080, "web"]},
@@ -54,6 +57,7 @@ _TYPES: dict[str, Schema] = {
     "runAsUser": _integer(0),
     "scheme": {"enum": ["HTTP", "HTTPS"], **_TEXT},
     "seconds": _integer(0),
+    "searches": _TEXTS,
     "sizeLimit": _QUANTITY,
     "successThreshold": _integer(0),
     "terminationGracePeriodSeconds": _integer(0),
@@ -72,7 +76,8 @@ _FORMS: dict[tuple[str, str], Schema] = {
 }
 
 #: Fields that hold a list of objects.
-_LISTS = {"containers", "env", "httpHeaders", "initContainers", "items", "ports", "restartPolicyRules"}
+_LISTS = {"containers", "env", "hostAliases", "httpHeaders", "initContainers", "items", "options", "ports"}
+_LISTS |= {"restartPolicyRules"}
 _LISTS |= {"sources", "volumeMounts", "volumes"}
 
 #: Fields without which an object is nothing.

@@ -95,6 +95,9 @@ SLEEP = Table(("SleepAction",), fields.SLEEP)
 PROBE = Table(("Probe",), fields.PROBE, {"exec": EXEC, "httpGet": HTTP_GET, "tcpSocket": TCP_SOCKET})
 HOOK = Table(("LifecycleHandler",), fields.HOOK, {"exec": EXEC, "httpGet": HTTP_GET, "sleep": SLEEP})
 LIFECYCLE = Table(("Lifecycle",), fields.LIFECYCLE, {"postStart": HOOK, "preStop": HOOK})
+HOST_ALIAS = Table(("HostAlias",), fields.HOST_ALIAS)
+DNS_OPTION = Table(("PodDNSConfigOption",), fields.DNS_OPTION)
+DNS_CONFIG = Table(("PodDNSConfig",), fields.DNS_CONFIG, {"options": DNS_OPTION})
 CONTAINER = Table(
     ("Container",),
     fields.CONTAINER,
@@ -117,6 +120,8 @@ POD_SPEC = Table(
     fields.POD_SPEC,
     {
         "containers": CONTAINER,
+        "dnsConfig": DNS_CONFIG,
+        "hostAliases": HOST_ALIAS,
         "initContainers": CONTAINER,
         "securityContext": SECURITY_CONTEXT,
         "volumes": VOLUME,
@@ -128,7 +133,7 @@ TABLES = (
     *(POD_SPEC, CONTAINER, VARIABLE, MOUNT, RESOURCES, RESTART_RULE, EXIT_CODES, PORT, SECURITY_CONTEXT, CAPABILITIES),
     *(PROBE, LIFECYCLE, HOOK, EXEC, HTTP_GET, HTTP_HEADER, TCP_SOCKET, SLEEP),
     *(VOLUME, EMPTY_DIR, CONFIG_MAP, SECRET, PROJECTED, PROJECTION, TOKEN, DOWNWARD_API, ITEM),
-    *(FIELD_REF, RESOURCE_FIELD_REF, HOST_PATH, CLAIM),
+    *(FIELD_REF, RESOURCE_FIELD_REF, HOST_PATH, CLAIM, HOST_ALIAS, DNS_CONFIG, DNS_OPTION),
 )
 
 #: Keys of a pod's metadata, which are no fields of Kubernetes.

@@ -19,6 +19,7 @@ start_apptainer() {
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
     options+=(--mount "$(mount_option "${binds[position]}" "${binds[position + 1]}" "${binds[position + 2]}")")
   done
+  set_network
   set_fuses
   set_root
   if enters_container; then # by the namespaces of a user, which a setuid Apptainer would not make
