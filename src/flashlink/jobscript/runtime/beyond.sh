@@ -20,9 +20,7 @@ run_beyond() {
   write_lines "$place" || abandon 'cannot write the pre-exec lines'
   (become_lines "$place") </dev/null 4>&- 9<&- &
   beyond=$!
-  [[ ! $stop ]] || stop_beyond TERM
-  await "$beyond"
-  beyond=''
+  await_beyond
   if [[ -s $place/exit ]]; then
     read -r pod_exit <"$place/exit"
     return
@@ -81,12 +79,29 @@ finish_beyond() {
   exit "$1"
 }
 
-# SIGNAL: to the pod, or to the lines before it. Called by a trap, so without `read` (see `await_container`).
+# Wait for its end, and pass on why it is to end. Not by the trap, for the reason that `await_container` has.
+await_beyond() {
+  local told=''
+  while kill -0 "$beyond" 2>/dev/null; do
+    tick 0.05
+    if [[ $stop && ! $told ]]; then
+      told=1
+      stop_beyond
+    fi
+  done
+  await "$beyond"
+}
+
+# The pod, or the lines before it, is to end because of $stop.
 stop_beyond() {
-  local process
-  process=$(cat -- "$pod_folder/tmp/.pre-exec/process" 2>/dev/null)
+  local process='' signal=TERM
+  case $stop in
+    deadline) signal=USR1 ;;
+    evicted) signal=USR2 ;;
+  esac
+  read -r process 2>/dev/null <"$pod_folder/tmp/.pre-exec/process"
   if [[ $process ]]; then
-    kill "-$1" "$process" 2>/dev/null
+    kill "-$signal" "$process" 2>/dev/null
   else
     kill -TERM -- "-$beyond" 2>/dev/null
   fi

@@ -190,9 +190,6 @@ stop_pod() {
   if [[ ${fetching:-} ]]; then
     kill -TERM -- "-$fetching" 2>/dev/null
   fi
-  if [[ $beyond ]]; then
-    stop_beyond "$2"
-  fi
 }
 
 # MESSAGE: nothing can run.
