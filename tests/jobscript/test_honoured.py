@@ -153,6 +153,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("VolumeMount", "mountPath"): ({f"{MOUNT}.mountPath": "/elsewhere"}, {}),
     ("VolumeMount", "subPath"): ({f"{MOUNT}.subPath": "part"}, {}),
     ("VolumeMount", "subPathExpr"): ({f"{MOUNT}.subPathExpr": "$(A)"}, {}),
+    ("VolumeMount", "mountPropagation"): ({f"{MOUNT}.mountPropagation": "Bidirectional"}, {}),
     ("VolumeMount", "readOnly"): ({f"{MOUNT}.readOnly": True}, {}),
     ("ResourceRequirements", "requests"): ({f"{MAIN}.resources.requests": {"cpu": 2}}, {}),
     ("ResourceRequirements", "limits"): ({f"{MAIN}.resources.limits.cpu": 9}, {}),

@@ -6,6 +6,7 @@ import base64
 import os
 import signal
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from flashlink.site.config import Volumes
 from lab.specs import assert_clean, container, one, shell
 
 pytestmark = pytest.mark.lab
+
+CHECKOUT = Path(__file__).parents[2]
 
 #: What a shell, a line-based format or a careless quoting would change.
 HOSTILE = {
@@ -364,3 +367,17 @@ def test_a_cvmfs_repository_is_mounted_read_only(pods):
     assert job.reason() == (
         f"CVMFS has no repository atlas.cern.ch on this machine: there is no folder {fake}/atlas.cern.ch\n"
     )
+
+
+def test_what_is_mounted_on_the_worker_later_is_seen(lab, tmp_path):
+    # As root, who can share a mount as systemd shares all of them; the container is the plain user's.
+    later = "(sleep 2; mount -t tmpfs tmpfs shared/point; echo later >shared/point/file; chmod 755 shared/point) &"
+    look = "for i in $(seq 50); do cat /data/point/file 2>/dev/null && exit; sleep 0.2; done; echo never"
+    run = "setpriv --reuid lab --regid lab --init-groups apptainer --silent exec --cleanenv --contain --no-eval --pid"
+    mount = f"--no-home --mount type=bind,source={tmp_path}/shared,destination=/data"
+    share = "mkdir -p shared/point; mount --bind shared shared; mount --make-rshared shared"
+    script = f"cd {tmp_path}; {share}; {later} {run} {mount} {lab.images['shell']} sh -c '{look}'"
+    lab.give(tmp_path)
+    enter = [str(CHECKOUT / "lab" / "enter"), "--root", "--bind", str(tmp_path), "bash", "-c", script]
+    done = subprocess.run(enter, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+    assert done.stdout == "later\n", done.stderr

@@ -372,7 +372,10 @@ MOUNT: Mapping[str, Rule] = {
     "subPathExpr": _honoured("with $(VAR) expanded"),
     "readOnly": _honoured("the container cannot write; refused for what is mounted by FUSE inside of a container"),
     "recursiveReadOnly": _ignored("read-only mounts are as recursive as the worker's kernel makes them"),
-    "mountPropagation": _refused("mounts made in a container stay in it; leave it out", "None", "HostToContainer"),
+    "mountPropagation": _honoured(
+        "every mount is HostToContainer, where the worker shares its mounts as systemd does; Bidirectional is refused, "
+        "as mounts made in a container stay in it"
+    ),
 }
 
 #: Annotations that mean something to a job; others are told by the downward API and mean nothing else.

@@ -26,6 +26,8 @@ from flashlink.pods.wire import CreateRequest, KnownPod, PodContainer, PodSpec
 NOT_OFFLOADED = "interlink.eu/disable-offload-containers"
 NOT_OFFLOADED_INIT = "interlink.eu/disable-offload-init-containers"
 
+_PROPAGATION = ("", "None", "HostToContainer", "Bidirectional")
+
 #: Linux hands no single argument or variable to a process that is longer (MAX_ARG_STRLEN, with its NUL).
 _LONGEST_TEXT = 128 * 1024 - 1
 
@@ -225,6 +227,8 @@ def _mounts(mounts: Value, volumes: Value, env: Mapping[str, str]) -> tuple[Moun
     found: dict[str, Mount] = {}
     for entry in mounts.each():
         fields.check(entry, fields.MOUNT, "volume mount")
+        if entry["mountPropagation"].one_of(_PROPAGATION, "") == "Bidirectional":
+            raise entry["mountPropagation"].refuse("mounts made in a container stay in it; leave it out")
         name, path = entry["name"].text(), names.mount_path(entry["mountPath"])
         if name not in known:
             raise entry["name"].wrong("the name of a volume of the pod")
