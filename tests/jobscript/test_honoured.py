@@ -302,7 +302,6 @@ CASES |= {
     ("PodSpec", "hostAliases"): ({"pod.spec.hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a"]}]}, {}),
     ("PodSpec", "dnsConfig"): ({"pod.spec.dnsConfig": DNS}, {}),
     ("PodSpec", "dnsPolicy"): ({"pod.spec.dnsPolicy": "None"}, {"pod.spec.dnsConfig": DNS}),
-    ("Container", "ports"): ({f"{MAIN}.ports": [{"containerPort": 80, "hostIP": "10.0.0.1"}]}, {}),
     ("ContainerPort", "hostPort"): ({f"{MAIN}.ports": [{"containerPort": 80, "hostPort": 81}]}, {}),
     ("HostAlias", "ip"): (
         {"pod.spec.hostAliases.0.ip": "10.0.0.2"},

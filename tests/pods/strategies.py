@@ -176,7 +176,8 @@ _variable = _object({"name": _variables}, value=texts)
 # Probes and hooks
 
 _port_names = ["web", "a-1"]
-_port_list = st.just([{"name": name, "containerPort": 80 + number} for number, name in enumerate(_port_names)])
+_plain_ports = [{"name": name, "containerPort": 80 + number} for number, name in enumerate(_port_names)]
+_port_list = st.sampled_from([_plain_ports, [{**port, "hostPort": port["containerPort"]} for port in _plain_ports]])
 _port = st.integers(1, 65535) | st.sampled_from([*_port_names, "443"])
 _host = st.sampled_from(["", "localhost", "::1", "10.0.0.1", "a.example-1.org"])
 _header = _object(
@@ -242,7 +243,6 @@ def _container(name: str, volumes: tuple[str, ...], *, init: bool = False) -> Se
         securityContext=_security,
         tty=st.booleans(),
         imagePullPolicy=st.sampled_from(["Always", "IfNotPresent"]),
-        ports=_few(st.sampled_from([{"containerPort": 80, "name": "web"}, {"containerPort": 80, "hostPort": 80}])),
     )
     return st.builds(
         lambda container, life, probes: {
