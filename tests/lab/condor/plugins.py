@@ -37,6 +37,7 @@ class Plugin:
         self.folder = folder
         self.work = folder / "work"
         self._user = user
+        self._clients: list[InterLink] = []
         site = {
             "name": "lab",
             "listen": f"unix:{folder}/sock",
@@ -65,6 +66,7 @@ class Plugin:
         assert self.process.stdout is not None
         assert self.process.stdout.readline(), (self.folder / "plugin.log").read_text()
         self.client = InterLink(f"unix:{self.folder}/sock", patience=60)
+        self._clients.append(self.client)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -80,7 +82,13 @@ class Plugin:
         self.process.wait(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
-        self.client.close()
+
+    def end(self) -> None:
+        """Stop it, if it runs, and close what other threads may have used until now."""
+        if self.process.poll() is None:
+            self.stop()
+        for client in self._clients:
+            client.close()
 
     @property
     def log(self) -> str:

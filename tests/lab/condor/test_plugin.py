@@ -42,8 +42,7 @@ def start(lab: Any, condor: Any, shared: Path) -> Iterator[Start]:
 
     yield launch
     for plugin in plugins:
-        if plugin.process.poll() is None:
-            plugin.stop()
+        plugin.end()
 
 
 @pytest.mark.parametrize("which", ["site", "ce"])

@@ -38,8 +38,7 @@ def start(lab: Any, condor: Any, shared: Path) -> Iterator[Start]:
 
     yield launch
     for plugin in plugins:
-        if plugin.process.poll() is None:
-            plugin.stop()
+        plugin.end()
 
 
 def marking(shared: Path, name: str, then: str = "true") -> dict[str, Any]:
