@@ -52,6 +52,7 @@ NEVER_EMPTY = {
     "fuse_volumes": "three of it at a position that it has",
     "folders": "asked for its length before",
     "gpu_variables": "names that are fixed",
+    "kids": "asked for its length before",
     "links": "asked for its length before",
     "options": "begins with options of its own",
     "pids": "asked for its length before",

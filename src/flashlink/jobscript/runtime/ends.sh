@@ -74,7 +74,7 @@ note_beside() {
   [[ $pod_runtime != host ]] || return 0
   local -a kids
   find_children "$child"
-  beside=(${kids[@]+"${kids[@]}"})
+  ((${#kids[@]} == 0)) || beside=("${kids[@]}") # one that has just been killed has none any more
 }
 
 end_beside() {
