@@ -2,7 +2,7 @@
 # The life of a pod: prepare, init containers in order, containers side by side, clean up at every end.
 #
 # The generated part of the script declares the pod with `pod`, `volumes`, `init_container`, `sidecar` and `container`, then calls
-# `run_pod`. Needs bash 4.2 and coreutils; host processes with volumes also need util-linux.
+# `run_pod`. Needs bash 4.2 and coreutils; host processes with volumes, and commands of probes and hooks, also need util-linux.
 
 export LC_ALL=C # every value is bytes
 umask 077
