@@ -18,6 +18,7 @@ from flashlink.jobscript import journal
 from flashlink.plugin.record import Record
 from flashlink.plugin.states import container_states
 from flashlink.pods.pod import Container, EmptyDir
+from flashlink.pods.probes import Exec, Life, Probe
 from flashlink.pods.status import Outline, Phase
 
 Start = Callable[..., Any]
@@ -162,6 +163,18 @@ def test_a_killed_supervisor_takes_its_container_along_while_the_others_go_on(st
     assert job.log("other") == b"well\n"
     assert [(event.exit, event.cause) for event in job.ended("main")] == [(137, "runtime")]
     assert [(event.exit, event.cause) for event in job.ended("other")] == [(0, "exited")]
+    assert_nothing_left(job)
+
+
+def test_a_killed_prober_leaves_nothing_and_the_container_goes_on(start: Start) -> None:
+    probe = Probe(Exec(("true",)), period=1)
+    main = Container("main", "", ("sh", "-c", "echo up; sleep 4; exit 3"), life=Life(liveness=probe))
+    job = start(main)
+    job.wait_for(lambda: is_up(job))
+    (prober,) = [pid for pid in children(supervisor(job)) if pid in shells(job)]
+    os.kill(prober, signal.SIGKILL)
+    assert job.wait(30) == 3
+    assert [(event.exit, event.cause) for event in job.ended("main")] == [(3, "exited")]
     assert_nothing_left(job)
 
 
