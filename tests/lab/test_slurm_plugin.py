@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from flashlink.client.interlink import InterLink
 from flashlink.errors import FlashlinkError
 from lab.clusters import CHECKOUT, Cluster
 from lab.condor.plugins import Plugin, Pod
@@ -41,9 +40,7 @@ class SlurmPlugin(Plugin):
                 stderr=log,
                 text=True,
             )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline(), (self.folder / "plugin.log").read_text()
-        self.client = InterLink(f"unix:{self.folder}/sock", patience=60)
+        self._meet()
 
 
 @pytest.fixture(params=["plain", "accounted"])
@@ -75,8 +72,7 @@ def plugin(lab: Any, cluster: Cluster, marks: Path) -> Iterator[SlurmPlugin]:
     }
     made = SlurmPlugin(folder, lab.user, lab.images, batch, host_paths=[str(marks)])
     yield made
-    if made.process.poll() is None:
-        made.stop()
+    made.end()
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ class Plugin:
         self._clients: list[InterLink] = []
         site = {
             "name": "lab",
-            "listen": f"unix:{folder}/sock",
+            "listen": "127.0.0.1:0",
             "state": str(folder / "state"),
             "work": str(self.work),
             "batch": {"system": "htcondor", "poll_seconds": 0.5, **batch},
@@ -63,9 +63,13 @@ class Plugin:
             self.process = subprocess.Popen(
                 [*AS_USER, *identity, *command], stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.folder
             )
+        self._meet()
+
+    def _meet(self) -> None:
         assert self.process.stdout is not None
-        assert self.process.stdout.readline(), (self.folder / "plugin.log").read_text()
-        self.client = InterLink(f"unix:{self.folder}/sock", patience=60)
+        line = self.process.stdout.readline()
+        assert line, (self.folder / "plugin.log").read_text()
+        self.client = InterLink(line.split()[-1], patience=60)
         self._clients.append(self.client)
 
     def kill(self) -> None:
