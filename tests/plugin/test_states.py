@@ -132,6 +132,12 @@ def test_what_was_stopped_has_not_succeeded(cause):
     assert "wall time" in state.message
 
 
+def test_of_a_deadline_the_job_alone_knows():
+    job = JobStatus(JobState.ENDED, exit_code=143, reason="its script was killed by signal 15")
+    states = container_states(record(job), [Started(1, "main", 0), Ended(2, "main", 0, 143, "deadline")], over=True)
+    assert "deadline" in states["main"].message
+
+
 def test_oom_is_told_in_words():
     state = container_states(record(), [Ended(2, "main", 0, 137, "oom")], over=False)["main"]
     assert state.reason == "OOMKilled"

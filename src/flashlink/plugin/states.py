@@ -111,7 +111,8 @@ def _ended(event: Ended, before: ContainerState | None, job: JobStatus | None) -
         elif event.cause in ("cancelled", "deadline"):
             # However well it took SIGTERM, it was stopped before its time, so it has not succeeded.
             code = code or TERMINATED_EARLY
-            message = (job.reason if job is not None else "") or message
+            if event.cause == "cancelled" and job is not None and job.reason:
+                message = job.reason  # who removed it, and why; of a deadline only the job itself knows
     return ContainerState(phase, reason, message, code, started, event.time, event.instance)
 
 
