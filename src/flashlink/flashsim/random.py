@@ -103,6 +103,33 @@ class Stream:
         return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of some particles, whatever their number or order: functions of seed, event and particle.
+
+    Attributes:
+        seed: Seed of the production.
+        event: Event of each particle, shape (particles,).
+        particle: Its number in the event, shape (particles,).
+    """
+
+    seed: int
+    event: npt.NDArray[np.int64]
+    particle: npt.NDArray[np.int64]
+
+    def uniform(self, step: str, draws: int) -> Floats:
+        """Numbers between 0 and 1 for one step, shape (draws, particles)."""
+        return Stream(self.seed, step).uniform(self.event, self.particle, draws)
+
+    def normal(self, step: str, draws: int) -> Floats:
+        """Standard normal numbers for one step, shape (draws, particles)."""
+        return Stream(self.seed, step).normal(self.event, self.particle, draws)
+
+    def __getitem__(self, rows: npt.NDArray[np.int64]) -> Draws:
+        """The random numbers of some of the particles."""
+        return Draws(self.seed, self.event[rows], self.particle[rows])
+
+
 def philox(counter: tuple[Words, Words, Words, Words], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
     """Philox4x32-10 of many counters at once.
 

@@ -1,4 +1,4 @@
-"""The flash simulation: generated particles and tables in, reconstructed tracks out.
+"""The flash simulation: generated particles and parameterizations in, reconstructed tracks out.
 
 Every random number belongs to (seed, event, particle), so the tracks of an event are the same whatever else is
 simulated, in whichever order and in however large batches.
@@ -12,44 +12,43 @@ import numpy as np
 
 from flashlink import __version__
 from flashlink.flashsim.files import Columns as Rows
-from flashlink.flashsim.likelihoods import combined
+from flashlink.flashsim.likelihoods import PARTS, combined
 from flashlink.flashsim.matching import first_rows
 from flashlink.flashsim.parameterizations.condition import Condition, Floats, Integers
 from flashlink.flashsim.parameterizations.ghosts import VARIABLES as GHOST_VARIABLES
-from flashlink.flashsim.parameterizations.identification import VARIABLES as LIKELIHOODS
+from flashlink.flashsim.parameterizations.interface import Parameterizations
 from flashlink.flashsim.parameterizations.resolution import QUALITY
-from flashlink.flashsim.random import Stream
+from flashlink.flashsim.random import Draws, Stream
 from flashlink.flashsim.samples import HITS, RECONSTRUCTED, VERTEX_COVARIANCE
 from flashlink.flashsim.states import Columns, moved, moved_covariance, state_columns, to_beam, true_states
-from flashlink.flashsim.tables import Tables
 
 #: Columns of a sample of the flash simulation: the reference's, and whether the particle was outside the
-#: range that the tables were trained in.
+#: range that the parameterizations were trained in.
 SIMULATED = RECONSTRUCTED | {"extrapolated": "bool"}
 
 #: Particles that are simulated at once: the working arrays of one batch stay in the cache.
 BATCH = 8192
 
 
-def simulate(generated: Columns, tables: Tables, seed: int, batch: int = BATCH) -> Rows:
+def simulate(generated: Columns, learned: Parameterizations, seed: int, batch: int = BATCH) -> Rows:
     """Simulate all stable charged particles of a generated sample.
 
     Args:
         generated: Its columns, ordered by event.
-        tables: The parameterizations.
+        learned: The parameterizations.
         seed: Seed of the production.
         batch: Particles at once; the result does not depend on it.
 
     Returns:
         The columns of a reconstructed sample, ordered by event, then by particle, ghosts last.
     """
-    parts = [_tracks(particles, tables, seed) for particles in _batches(generated, batch)]
+    parts = [_tracks(particles, learned, seed) for particles in _batches(generated, batch)]
     events = {
         name: generated[name][first_rows(generated["event"])]
         for name in ("event", "multiplicity", "pv_x", "pv_y", "pv_z")
     }
-    vertices = _vertices(events, tables, seed)
-    parts.append(_ghosts(events, vertices["pv_z"], tables, seed))
+    vertices = _vertices(events, learned, seed)
+    parts.append(_ghosts(events, vertices["pv_z"], learned, seed))
     tracks = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     # Ghosts have particle -1, which would come first.
     order = np.lexsort((tracks["particle"] < 0, tracks["event"]))
@@ -62,9 +61,9 @@ def simulate(generated: Columns, tables: Tables, seed: int, batch: int = BATCH) 
     return {name: tracks[name].astype(dtype, copy=False) for name, dtype in SIMULATED.items()}
 
 
-def provenance(tables: Tables, seed: int) -> dict[str, object]:
+def provenance(learned: Parameterizations, seed: int) -> dict[str, object]:
     """What a simulated sample notes of how it was made."""
-    return {"step": "simulate", "seed": seed, "version": __version__, "tables_version": tables.version}
+    return {"step": "simulate", "seed": seed, "version": __version__, "learned_version": learned.version}
 
 
 def _batches(generated: Columns, batch: int) -> Iterator[Rows]:
@@ -77,35 +76,26 @@ def _rows(columns: Columns, rows: Integers) -> Rows:
     return {name: column[rows] for name, column in columns.items()}
 
 
-def _tracks(particles: Columns, tables: Tables, seed: int) -> Rows:
+def _tracks(particles: Columns, learned: Parameterizations, seed: int) -> Rows:
     """The tracks that one batch of particles becomes."""
-    condition = Condition.of(particles)
-    accepted = np.flatnonzero(tables.grid.accepts(condition))
-    condition, particles = condition[accepted], _rows(particles, accepted)
-    uniform = Stream(seed, "simulate/particle").uniform(particles["event"], particles["particle"], 4)
-    cells = tables.grid.locate(condition)
-    category = tables.efficiency.sample(condition, cells, uniform[0])
-    kept = np.flatnonzero(category)
-    condition, cells, category, uniform = condition[kept], cells[kept], category[kept], uniform[:, kept]
-    particles = _rows(particles, kept)
-    normal = Stream(seed, "simulate/residual").normal(particles["event"], particles["particle"], 5)
-    drawn = tables.resolution.sample(condition, tables.grid, cells, category, uniform[1], normal)
-    is_muon, vectors = tables.identification.sample(condition, cells, category, uniform[2:])
-    likelihoods = dict(zip(LIKELIHOODS, vectors.T, strict=True))
-    quality: Rows = dict(zip(QUALITY, drawn.quality.T, strict=True))
+    draws = Draws(seed, particles["event"], particles["particle"])
+    drawn = learned.sample(Condition.of(particles), draws)
+    particles = _rows(particles, drawn.rows)
+    likelihoods = dict(zip(PARTS, drawn.likelihoods.T, strict=True))
+    quality: Rows = dict(zip(QUALITY, drawn.tracks.quality.T, strict=True))
     quality |= {name: np.rint(quality[name]) for name in ("ndf", *HITS)}
     state, z = true_states(particles)
     return {
         "event": particles["event"],
         "particle": particles["particle"],
         "true_pdg": particles["pdg"],
-        "category": category,
-        **_at_beam(state + drawn.residual, z, drawn.covariance),
+        "category": drawn.category,
+        **_at_beam(state + drawn.tracks.residual, z, drawn.tracks.covariance),
         **quality,
-        "is_muon": is_muon,
+        "is_muon": drawn.is_muon,
         **likelihoods,
         **combined(likelihoods),
-        "extrapolated": ~tables.efficiency.in_range(condition, tables.grid),
+        "extrapolated": drawn.extrapolated,
     }
 
 
@@ -116,27 +106,27 @@ def _at_beam(state: Floats, z: Floats, covariance: Floats) -> Rows:
     return columns | {"z": z + step, "p": 1 / np.abs(state[:, 4]), "charge": np.sign(state[:, 4])}
 
 
-def _vertices(events: Columns, tables: Tables, seed: int) -> Rows:
+def _vertices(events: Columns, learned: Parameterizations, seed: int) -> Rows:
     """The columns of the reconstructed primary vertex of each event."""
     uniform = Stream(seed, "simulate/vertex").uniform(events["event"], 0, 1)
     normal = Stream(seed, "simulate/vertex residual").normal(events["event"], 0, 3)
     true = np.stack([events[name] for name in ("pv_x", "pv_y", "pv_z")], axis=1)
-    residual, covariance = tables.vertex.sample(events["multiplicity"].astype(np.float64), uniform[0], normal)
+    residual, covariance = learned.vertex.sample(events["multiplicity"].astype(np.float64), uniform[0], normal)
     triangle = covariance[:, *np.tril_indices(3)]
     columns = dict(zip(("pv_x", "pv_y", "pv_z"), (true + residual).T, strict=True))
     return columns | dict(zip(VERTEX_COVARIANCE, triangle.T, strict=True))
 
 
-def _ghosts(events: Columns, vertex_z: Floats, tables: Tables, seed: int) -> Rows:
+def _ghosts(events: Columns, vertex_z: Floats, learned: Parameterizations, seed: int) -> Rows:
     """The ghosts of all events."""
     multiplicity = events["multiplicity"].astype(np.float64)
-    number = tables.ghosts.number(multiplicity, Stream(seed, "simulate/ghosts").uniform(events["event"], 0, 1)[0])
+    number = learned.ghosts.number(multiplicity, Stream(seed, "simulate/ghosts").uniform(events["event"], 0, 1)[0])
     of_event = np.repeat(np.arange(len(number)), number)
     event = events["event"][of_event]
     which = np.arange(len(of_event)) - np.repeat(np.cumsum(number) - number, number)
     uniform = Stream(seed, "simulate/ghost").uniform(event, which, 1)[0]
     normal = Stream(seed, "simulate/ghost residual").normal(event, which, 5)
-    vectors = tables.ghosts.sample(multiplicity[of_event], uniform)
+    vectors = learned.ghosts.sample(multiplicity[of_event], uniform)
     values = dict(zip(GHOST_VARIABLES, vectors.T, strict=False))
     factor = np.zeros((len(vectors), 5, 5))
     factor[:, *np.tril_indices(5)] = vectors[:, len(GHOST_VARIABLES) :]

@@ -25,12 +25,15 @@ import numpy as np
 
 from flashlink.errors import wrong
 from flashlink.flashsim.files import replacing
+from flashlink.flashsim.parameterizations.condition import Condition
 from flashlink.flashsim.parameterizations.efficiency import Efficiency
 from flashlink.flashsim.parameterizations.ghosts import Ghosts
 from flashlink.flashsim.parameterizations.grid import Grid
 from flashlink.flashsim.parameterizations.identification import Identification
+from flashlink.flashsim.parameterizations.interface import Sampled
 from flashlink.flashsim.parameterizations.resolution import Resolution
 from flashlink.flashsim.parameterizations.vertex import Vertex
+from flashlink.flashsim.random import Draws
 
 #: Raised whenever the layout changes; other numbers are refused.
 FORMAT = 3
@@ -73,6 +76,21 @@ class Tables:
     identification: Identification
     vertex: Vertex
     ghosts: Ghosts
+
+    def sample(self, condition: Condition, draws: Draws) -> Sampled:
+        """Draw what becomes of particles, as `flashlink.flashsim.parameterizations.interface` wants it."""
+        accepted = np.flatnonzero(self.grid.accepts(condition))
+        condition, draws = condition[accepted], draws[accepted]
+        uniform = draws.uniform("simulate/particle", 4)
+        cells = self.grid.locate(condition)
+        category = self.efficiency.sample(condition, cells, uniform[0])
+        kept = np.flatnonzero(category)
+        condition, cells, category, uniform = condition[kept], cells[kept], category[kept], uniform[:, kept]
+        normal = draws[kept].normal("simulate/residual", 5)
+        tracks = self.resolution.sample(condition, self.grid, cells, category, uniform[1], normal)
+        is_muon, likelihoods = self.identification.sample(condition, cells, category, uniform[2:])
+        extrapolated = ~self.efficiency.in_range(condition, self.grid)
+        return Sampled(accepted[kept], category, tracks, is_muon, likelihoods, extrapolated)
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -30,38 +30,54 @@ class Condition:
 
     Attributes:
         species: Index into `SPECIES`.
+        charge: In units of e, 1 or -1.
         log_p: log10 of the momentum in MeV at the origin.
         eta: Pseudorapidity at the origin.
+        phi: Azimuth at the origin, -pi to pi.
         origin_z: z of the production vertex, mm.
+        origin_rho: Its distance from the beam axis, mm.
+        closest_z: z where the straight line of the particle is closest to the beam axis, mm.
+        impact: Distance of the line from the axis there, mm; positive to the left of the direction of flight.
         multiplicity: Charged stable particles of the event, the same for all its particles.
     """
 
     species: Integers
+    charge: Floats
     log_p: Floats
     eta: Floats
+    phi: Floats
     origin_z: Floats
+    origin_rho: Floats
+    closest_z: Floats
+    impact: Floats
     multiplicity: Floats
 
     @classmethod
     def of(cls, particles: Mapping[str, npt.NDArray[Any]]) -> Condition:
         """The condition of the particles of a generated sample, given as its columns."""
-        px, py, pz = (np.asarray(particles[name], dtype=np.float64) for name in ("px", "py", "pz"))
+        px, py, pz, x, y, z = (np.asarray(particles[name], dtype=np.float64) for name in ("px", "py", "pz", *"xyz"))
         transverse = np.hypot(px, py)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # What flies along the beam has an infinite eta, and no parameterization accepts it.
             eta = np.arcsinh(pz / transverse)
+            closest_z = z - (x * px + y * py) * pz / transverse**2
+            impact = (y * px - x * py) / transverse
         return cls(
             species=species_of(np.asarray(particles["pdg"], dtype=np.int32)),
+            charge=np.asarray(particles["charge"], dtype=np.float64),
             log_p=np.log10(np.hypot(transverse, pz)),
             eta=eta,
-            origin_z=np.asarray(particles["z"], dtype=np.float64),
+            phi=np.arctan2(py, px),
+            origin_z=z,
+            origin_rho=np.hypot(x, y),
+            closest_z=closest_z,
+            impact=impact,
             multiplicity=np.asarray(particles["multiplicity"], dtype=np.float64),
         )
 
     def __getitem__(self, rows: npt.NDArray[Any] | slice) -> Condition:
         """The condition of some of the particles, by mask, indices or slice."""
-        return Condition(
-            self.species[rows], self.log_p[rows], self.eta[rows], self.origin_z[rows], self.multiplicity[rows]
-        )
+        return Condition(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def __len__(self) -> int:
         """The number of particles."""

@@ -1,0 +1,64 @@
+"""What a set of parameterizations is to the simulation, learned or binned: from condition to distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from flashlink.flashsim.parameterizations.condition import Condition, Floats, Integers
+from flashlink.flashsim.parameterizations.ghosts import Ghosts
+from flashlink.flashsim.parameterizations.resolution import Tracks
+from flashlink.flashsim.parameterizations.vertex import Vertex
+from flashlink.flashsim.random import Draws
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The tracks that particles became.
+
+    Attributes:
+        rows: Which of the particles have a track, in increasing order; shape (tracks,).
+        category: LONG, UPSTREAM or DOWNSTREAM, shape (tracks,).
+        tracks: Residuals, covariances and quality, at the z where the true line is closest to the beam.
+        is_muon: Shape (tracks,).
+        likelihoods: `flashlink.flashsim.likelihoods.PARTS`, shape (tracks, 7).
+        extrapolated: Whether the particle lies outside of what training had, shape (tracks,).
+    """
+
+    rows: Integers
+    category: npt.NDArray[np.int8]
+    tracks: Tracks
+    is_muon: npt.NDArray[np.bool_]
+    likelihoods: Floats
+    extrapolated: npt.NDArray[np.bool_]
+
+
+class Parameterizations(Protocol):
+    """A set of parameterizations of the whole chain.
+
+    Attributes:
+        version: Of the flashlink that made it.
+        vertex: Of the primary vertex.
+        ghosts: Of tracks that no particle made.
+    """
+
+    @property
+    def version(self) -> str: ...  # noqa: D102  # the class docstring says it
+
+    @property
+    def vertex(self) -> Vertex: ...  # noqa: D102
+
+    @property
+    def ghosts(self) -> Ghosts: ...  # noqa: D102
+
+    def sample(self, condition: Condition, draws: Draws) -> Sampled:
+        """Draw what becomes of particles; the result for one particle depends on nothing but its own row.
+
+        Args:
+            condition: The particles.
+            draws: Their random numbers.
+        """
+        ...
