@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 from base64 import b64decode
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 
@@ -46,7 +47,7 @@ def containers(request: dict[str, Any]) -> list[Given]:
 
 
 def _given(container: dict[str, Any], claims: dict[str, bool]) -> Given:
-    env = {each["name"]: each.get("value") or "" for each in container.get("env") or []}
+    env = _env(container)
     command = [expanded(word, env) for word in container.get("command") or []]
     args = [expanded(word, env) for word in container.get("args") or []]
     working_dir = container.get("workingDir") or ""
@@ -65,6 +66,10 @@ def _given(container: dict[str, Any], claims: dict[str, bool]) -> Given:
             for each in container.get("volumeMounts") or []
         },
     )
+
+
+def _env(container: dict[str, Any]) -> dict[str, str]:
+    return {each["name"]: each.get("value") or "" for each in container.get("env") or []}
 
 
 def _part(mount: dict[str, Any], env: dict[str, str]) -> str:
@@ -147,6 +152,50 @@ def _picked(source: dict[str, Any], data: dict[str, bytes], default: int) -> dic
         for item in items
         if item["key"] in data
     }
+
+
+def leads_through_a_file(request: dict[str, Any], container: dict[str, Any], mount: dict[str, Any]) -> bool:
+    """Whether the sub-path of a container's mount goes on where the volume has a file."""
+    volume = next(volume for volume in request["pod"]["spec"]["volumes"] if volume["name"] == mount["name"])
+    part = PurePosixPath(_part(mount, _env(container)))
+    return any(PurePosixPath(path) in part.parents for path in files(request, volume))
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a pod says of names.
+
+    Attributes:
+        hosts: Lines of ``/etc/hosts`` after the worker's.
+        resolver: Lines of ``/etc/resolv.conf``.
+        with_worker: Whether those come after the worker's.
+    """
+
+    hostname: str
+    hosts: list[str]
+    resolver: list[str]
+    with_worker: bool
+
+
+def names(request: dict[str, Any]) -> Names:
+    """The names in the spec of a pod."""
+    spec = request["pod"]["spec"]
+    hostname = spec.get("hostnameOverride") or spec.get("hostname") or ""
+    aliases = [" ".join([alias["ip"], *alias["hostnames"]]) for alias in spec.get("hostAliases") or []]
+    config = spec.get("dnsConfig") or {}
+    searches = config.get("searches") or []
+    return Names(
+        hostname,
+        [f"127.0.0.1 {hostname}"] * bool(hostname) + aliases,
+        [f"nameserver {server}" for server in config.get("nameservers") or []]
+        + [f"search {' '.join(searches)}"] * bool(searches)
+        + [f"options {':'.join(_option(option))}" for option in config.get("options") or []],
+        spec.get("dnsPolicy") != "None",
+    )
+
+
+def _option(option: dict[str, str]) -> list[str]:
+    return [option["name"], option["value"]] if option.get("value") else [option["name"]]
 
 
 def _mode(mode: int | None, default: int) -> int:

@@ -20,7 +20,8 @@ from flashlink.pods.parse import parse_create
 from flashlink.site.config import Containers, Images, Site, Volumes
 from pods.strategies import CANARY, GRANTS
 
-#: A fake Apptainer: it writes down how it was called, and what stands in the volumes; `pull` makes an empty file.
+#: A fake Apptainer: it writes down how it was called, and what stands in the volumes and in the files made for the
+#: container; `pull` makes an empty file.
 FAKE_APPTAINER = """#!/bin/sh
 before='' previous=''
 for word; do
@@ -35,6 +36,7 @@ record={records}/${{scratch##*/}}
 /bin/cat /proc/$$/cmdline >"$record.argv"
 /bin/cat /proc/$$/environ >"$record.environ"
 /bin/cp -rpL "${{scratch%/tmp/*}}/volumes" "$record.volumes"
+/bin/cp -rp "$scratch" "$record.scratch"
 echo "ran ${{scratch##*/}}"
 """
 
@@ -88,13 +90,16 @@ class Ran:
 
     Attributes:
         argv: Of the program in the container: command and arguments, without those of Apptainer.
-        mounts: Path in the container to path on the worker and whether it is read-only.
+        mounts: Path in the container of a volume, to whether it is read-only.
+        shown: Path in the container of a file made for it, to its text.
     """
 
     argv: list[str]
     env: dict[str, str]
     workdir: str = ""
-    mounts: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    hostname: str = ""
+    mounts: dict[str, bool] = field(default_factory=dict)
+    shown: dict[str, str] = field(default_factory=dict)
     volumes: Path | None = None
     entry_point: bool = False
 
@@ -210,11 +215,20 @@ class Sandbox:
         lines = [value for option, value in pairwise(options) if option == "--mount"]
         prefix = "APPTAINERENV_"
         inside = {key.removeprefix(prefix): value for key, value in env.items() if key.startswith(prefix)}
+        own = Path(after["--workdir"])
+        home = after["--home"].partition(":")[2]
+        mounts = {target: (Path(source), ro) for target, source, ro in map(_mount, lines)}
         return Ran(
             argv=argv[end + 2 :],
-            env={**inside, "HOME": after["--home"].partition(":")[2]},
+            env={**inside, "HOME": home},
             workdir=after["--pwd"],
-            mounts={path: (source, ro) for path, source, ro in map(_mount, lines)},
+            hostname=after.get("--hostname", ""),
+            mounts={target: ro for target, (source, ro) in mounts.items() if source.parent != own},
+            shown={
+                target: (self.records / f"{name}.scratch" / source.name).read_text()
+                for target, (source, ro) in mounts.items()
+                if source.parent == own and ro
+            },
             volumes=self.records / f"{name}.volumes",
             entry_point=argv[2] == "run",
         )

@@ -20,6 +20,9 @@ from pods import strategies
 
 Json = dict[str, Any]
 
+#: How a volume is refused that has a path as a file and as a folder; no kubelet could make it.
+TWICE = "would be a file and, for"
+
 mostly_good = st.integers(0, 2).flatmap(lambda number: strategies.requests() if number else strategies.spoiled())
 
 
@@ -45,10 +48,11 @@ def generated(count: int, strategy: Any = mostly_good) -> Callable[[Callable[[Js
     return decorate
 
 
-def assert_one_line(error: Exception, saying: str = "") -> None:
+def assert_one_line(error: Exception, *saying: str) -> None:
+    """It is one line and, if `saying` has any, says one of these."""
     line = str(error)
     assert line
-    assert saying in line
+    assert not saying or any(words in line for words in saying), line
     assert line.isprintable(), ascii(line)
     assert len(line) < 1000, line
 
@@ -159,6 +163,9 @@ def runs(request: Json) -> Json:
             "startupProbe",
         ):
             container.pop(key, None)
+        container["volumeMounts"] = [
+            mount for mount in container["volumeMounts"] if not oracle.leads_through_a_file(request, container, mount)
+        ]
     request["jobScript"], request["jobConfig"] = "", None
     for volume in spec["volumes"]:
         if volume.get("hostPath", {}).get("type") == "Directory":  # a missing subPath of it is refused
@@ -180,10 +187,27 @@ def check_ran(request: Json, asked: oracle.Given, ran: Ran) -> None:
     assert ran.env == {**own, **asked.env}
     assert ran.workdir == (asked.working_dir or "/")
     read_only = _read_only(request)
-    mounts = {target: ro for target, (_, ro) in ran.mounts.items() if target != ran.env["HOME"]}
-    assert mounts == {target: ro or volume in read_only for target, (volume, _, ro) in asked.mounts.items()}
+    assert ran.mounts == {target: ro or volume in read_only for target, (volume, _, ro) in asked.mounts.items()}
     assert ran.volumes is not None
     check_files(request, {volume for volume, _, _ in asked.mounts.values()}, ran.volumes)
+    check_names(request, ran)
+
+
+def check_names(request: Json, ran: Ran) -> None:
+    names = oracle.names(request)
+    assert ran.hostname == names.hostname
+    expected = {}
+    if names.hosts:
+        expected["/etc/hosts"] = _lines(names.hosts, after="/etc/hosts")
+    if names.resolver:
+        expected["/etc/resolv.conf"] = _lines(names.resolver, after="/etc/resolv.conf" if names.with_worker else "")
+    assert ran.shown == expected
+
+
+def _lines(lines: list[str], after: str) -> str:
+    """Lines of a file, after those of the worker's file `after`."""
+    before = Path(after).read_text().splitlines() if after else []
+    return "".join(f"{line}\n" for line in before + lines)
 
 
 def run_in_containers(sandbox: Sandbox, count: int) -> None:
@@ -192,7 +216,7 @@ def run_in_containers(sandbox: Sandbox, count: int) -> None:
         try:
             folder, script = sandbox.script(request)
         except (RequestError, SiteError) as error:
-            assert_one_line(error, "HOME cannot hold a colon")
+            assert_one_line(error, "HOME cannot hold a colon", TWICE)
             return
         code, complaints, logs = sandbox.run(folder, script)
         expected = oracle.containers(request)
@@ -207,7 +231,9 @@ def run_in_containers(sandbox: Sandbox, count: int) -> None:
 
 
 def on_host(request: Json, recorder: Path) -> Json:
-    """The same request for host processes: their program is the recorder, and they stay in their own folder."""
+    """The same request for host processes: the recorder is their program, and folder and names are not the pod's."""
+    for key in ("hostname", "hostnameOverride", "hostAliases", "dnsPolicy", "dnsConfig"):
+        request["pod"]["spec"].pop(key, None)
     files = {volume["name"] for volume in request["pod"]["spec"]["volumes"] if _has_files(volume)}
     for container in containers_of(request):
         container["command"] = [str(recorder), container["name"], *container.get("command", [])]
@@ -240,7 +266,7 @@ def run_on_host(sandbox: Sandbox, count: int) -> None:
         try:
             folder, script = sandbox.script(request, on_host=True)
         except (RequestError, SiteError) as error:
-            assert_one_line(error, "a variable cannot be named")
+            assert_one_line(error, "a variable cannot be named", TWICE)
             return
         code, complaints, logs = sandbox.run(folder, script)
         expected = oracle.containers(request)

@@ -144,6 +144,14 @@ def test_a_single_file_by_sub_path(run: Start) -> None:
     assert job.log("main") == b"B"
 
 
+def test_a_sub_path_that_goes_on_where_there_is_a_file_is_refused(run: Start) -> None:
+    main = shell("main", "cat /flashlink-c/x", Mount("c", "/flashlink-c", "a/x"))
+    job = run(main, volumes=[Files("c", (File("a", b"A"),))])
+    assert exits(job, "main") == [128]
+    assert "/volumes/c/a/x does not exist on this machine" in job.complaints
+    assert job.log("main") == b""
+
+
 def test_a_file_over_one_that_exists(run: Start) -> None:
     before = Path("/etc/hostname").read_bytes() if Path("/etc/hostname").exists() else None
     target = "/etc/hostname" if before is not None else "/etc/passwd"

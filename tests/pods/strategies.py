@@ -385,6 +385,21 @@ _job_config = _object(
 )
 
 
+def _resolver(policies: list[str], *, fewest_servers: int = 0) -> SearchStrategy[Json]:
+    config = _object(
+        {"nameservers": _few(st.just("10.0.0.53"), min_size=fewest_servers)},
+        searches=_few(_labels),
+        options=_few(_object({"name": _labels}, value=_labels)),
+    )
+    return _object({"dnsPolicy": st.sampled_from(policies), "dnsConfig": config})
+
+
+_resolvers = (
+    st.just({})
+    | _object({}, dnsPolicy=st.sampled_from(["ClusterFirst", "Default"]))
+    | _resolver(["ClusterFirst", "Default"])
+    | _resolver(["None"], fewest_servers=1)
+)
 _settings = _object(
     {},
     restartPolicy=_policies,
@@ -395,13 +410,6 @@ _settings = _object(
     hostname=_labels,
     hostnameOverride=_labels,
     hostAliases=_few(_object({"ip": st.sampled_from(["10.0.0.1", "::1"]), "hostnames": _few(_labels, min_size=1)})),
-    dnsPolicy=st.sampled_from(["ClusterFirst", "Default"]),
-    dnsConfig=_object(
-        {},
-        nameservers=_few(st.just("10.0.0.53")),
-        searches=_few(_labels),
-        options=_few(_object({"name": _labels}, value=_labels)),
-    ),
 )
 _identity = _object(
     {"name": _labels, "namespace": _labels, "uid": _uids, "labels": _object({}, some=texts, other=texts)}
@@ -417,7 +425,7 @@ def requests(draw: st.DrawFn) -> Json:
     names = [f"c{number}" for number in range(draw(st.integers(1, 2)))]
     containers = [draw(_container(name, known)) for name in names]
     inits = [draw(_container(f"i{number}", known, init=True)) for number in range(draw(st.sampled_from([0, 0, 1, 2])))]
-    spec = {"containers": containers, "volumes": volumes, **draw(_settings)}
+    spec = {"containers": containers, "volumes": volumes, **draw(_settings), **draw(_resolvers)}
     if inits:
         spec["initContainers"] = inits
     metadata = {**draw(_identity), "annotations": draw(_annotations(known, tuple(names)))}

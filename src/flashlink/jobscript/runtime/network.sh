@@ -23,17 +23,20 @@ set_network() {
   fi
   if [[ $pod_hostname ]] || ((${#host_lines[@]})); then
     show_file /etc/hosts < <(
-      cat /etc/hosts
+      with_newline /etc/hosts
       printf '%s\n' ${pod_hostname:+"127.0.0.1 $pod_hostname"} ${host_lines[@]+"${host_lines[@]}"}
     )
   fi
   if [[ $resolver_alone ]] || ((${#resolver_lines[@]})); then
     show_file /etc/resolv.conf < <(
-      [[ $resolver_alone ]] || cat /etc/resolv.conf
+      [[ $resolver_alone ]] || with_newline /etc/resolv.conf
       printf '%s\n' ${resolver_lines[@]+"${resolver_lines[@]}"}
     )
   fi
 }
+
+# FILE: its lines; the last may lack its end.
+with_newline() { printf '%s\n' "$(<"$1")"; }
 
 # PATH: the container sees standard input there, unless a volume is there.
 show_file() {
