@@ -23,7 +23,7 @@ SITE = Site(
     volumes=Volumes(
         host_paths=["/data"], claims={"one": "/claims/one", "two": "/claims/two"}, cvmfs="/cvmfs", fuse="host"
     ),
-    grants=Grants(pre_exec=True, apptainer_options=["--nv", "--no-init", "--unsquash"]),
+    grants=Grants(pre_exec=True, job_script=True, apptainer_options=["--nv", "--no-init", "--unsquash"]),
 )
 
 ASKED_OF_MAIN = {"containerName": "main", "resource": "limits.cpu"}
@@ -320,6 +320,8 @@ CASES |= {
 
 APPTAINER = "jobConfig.ApptainerOptions"
 CASES |= {
+    ("Create request", "jobScript"): ({"jobScript": "echo"}, {}),
+    ("Create request", "jobConfig"): ({"jobConfig": {"ApptainerOptions": {"containall": True}}}, {}),
     ("jobConfig", "SingularityHubProxy"): ({"jobConfig.SingularityHubProxy": {"server": "hub"}}, {}),
     ("jobConfig", "ApptainerOptions"): ({APPTAINER: {"containall": True}}, {}),
     ("jobConfig", "Volumes"): ({"jobConfig.Volumes": {"image_dir": "/images"}}, {}),

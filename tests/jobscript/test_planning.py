@@ -192,11 +192,6 @@ def test_walltime(limit: int, deadline: int | None, walltime: int) -> None:
     assert plan(Pod("uid", "p", "d", (container,), deadline=deadline, grace=30), site, FOLDER).walltime == walltime
 
 
-def test_a_job_script_of_interlink_is_refused() -> None:
-    with pytest.raises(SiteError, match="jobScript"):
-        plan(Pod("uid", "p", "d", (Container("main", "", ("true",)),), job_script="true"), HOST, FOLDER)
-
-
 def test_which_plans_need_mounts() -> None:
     site = Site(containers=Containers(runtime="host"), volumes=Volumes(host_paths=["/data"]))
     same, other = Mount("h", "/data/x"), Mount("h", "/else")

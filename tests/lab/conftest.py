@@ -170,6 +170,7 @@ class Pods:
         site: Site | None = None,
         annotations: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
+        job_script: str = "",
     ) -> Job:
         """Start a pod of `spec` that can refer to the config maps and secrets `objects`.
 
@@ -179,6 +180,7 @@ class Pods:
             site: Where it runs, unless at `site` of this.
             annotations: Of the pod.
             env: Variables of the worker, for the job script.
+            job_script: What interLink's API server would have run in its place.
         """
         pod = {
             "apiVersion": "v1",
@@ -187,6 +189,7 @@ class Pods:
             "spec": {"restartPolicy": "Never", **spec},
         }
         (request,) = manifests.requests([pod, *objects])
+        request.jobScript = job_script
         parsed = parse_create(msgspec.json.encode(request))
         folder = self.folder / parsed.uid
         folder.mkdir(mode=0o700)

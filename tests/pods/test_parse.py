@@ -133,9 +133,14 @@ JOB_CONFIG = {
 
 
 def test_job_script_and_job_config_are_read() -> None:
-    pod = parse({**request(), "jobScript": "#!/bin/sh\n", "jobConfig": JOB_CONFIG})
-    assert pod.job_script == "#!/bin/sh\n"
-    assert pod.job_config == JobConfig(cache="/c", path=("/a",))
+    pod = parse({**request(), "jobScript": "", "jobConfig": JOB_CONFIG})
+    assert (pod.job_script, pod.job_config) == ("", JobConfig(cache="/c", path=("/a",)))
+
+
+def test_a_job_config_that_a_job_script_was_made_by_means_nothing_more() -> None:
+    hub = {"SingularityHubProxy": {"server": "hub"}}
+    pod = parse({**request(), "jobScript": "#!/bin/sh\n", "jobConfig": hub})
+    assert (pod.job_script, pod.job_config) == ("#!/bin/sh\n", JobConfig())
 
 
 def test_containers_that_stay_in_the_cluster_are_left_out() -> None:

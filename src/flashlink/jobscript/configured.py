@@ -1,4 +1,4 @@
-"""interLink's jobConfig and jobScript, within what the site grants."""
+"""interLink's jobConfig, within what the site grants."""
 
 from __future__ import annotations
 

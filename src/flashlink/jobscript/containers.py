@@ -18,6 +18,8 @@ def container(index: int, step: Step) -> Iterator[str]:
 
 
 def _properties(step: Step) -> Iterator[str]:
+    if step.script:
+        yield call("with_script", step.script)
     yield call("with_image", step.image, *step.fetch_options)
     if step.gpu:
         yield call("with_gpu", step.gpu, str(step.gpu_count), str(step.gpu_first))

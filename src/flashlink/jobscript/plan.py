@@ -92,6 +92,7 @@ class Step:
         restart_rules: The first that matches an exit code decides, before `restart` does.
         sidecar: It runs beside the steps after it, and ends when they have ended.
         life: Its probes and hooks.
+        script: What runs on the worker in place of the container, and of all others of the pod; "" for none.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Step:
     memory_volumes: tuple[str, ...] = ()
     disk: int = 0
     life: Life = NOTHING
+    script: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,8 @@ class JobPlan:
         report: Where the job reports; None where worker and plugin share a file system.
         log_size: Bytes that are kept of each container's log; 0 for all.
         disk: Bytes that all steps and the emptyDirs on disk may hold together; 0 for no limit.
+        alike: Containers of the pod that have no step of their own: what happens to the first step happens to them.
+        alike_init: Init containers without a step, which have succeeded when the first step starts.
     """
 
     uid: str
@@ -193,3 +197,5 @@ class JobPlan:
     report: Report | None = None
     log_size: int = 0
     disk: int = 0
+    alike: tuple[str, ...] = ()
+    alike_init: tuple[str, ...] = ()

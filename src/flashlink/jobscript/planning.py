@@ -7,7 +7,9 @@ the path exist? does a link lead out of it?) the runtime checks there.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePosixPath
 
 from flashlink.errors import RequestError, SiteError
@@ -17,7 +19,7 @@ from flashlink.jobscript.fuse import mounts_in_container, mounts_on_worker
 from flashlink.jobscript.images import fetch_options, image
 from flashlink.jobscript.limits import limited, scratch
 from flashlink.jobscript.plan import JobPlan, Report, Step
-from flashlink.pods.pod import Container, Files, Network, Pod, Resources
+from flashlink.pods.pod import Container, EmptyDir, Files, Network, Pod, Resources
 from flashlink.pods.quantity import size
 from flashlink.site.config import Site
 
@@ -43,14 +45,53 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
         RequestError: The pod asks for what cannot be.
         SiteError: The site does not grant what the pod asks for.
     """
-    if pod.job_script:
-        raise SiteError("jobScript: this site runs its own job scripts only; leave interLink's jobScript empty")
-    configured.check(pod, site)
-    containers = site.containers
-    return JobPlan(
+    job = partial(
+        JobPlan,
         uid=pod.uid,
         name=pod.name,
         folder=folder,
+        scratch=scratch(pod),
+        files=tuple(volume for volume in pod.volumes.values() if isinstance(volume, Files)),
+        deadline=pod.deadline or 0,
+        grace=pod.grace,
+        resources=_resources(pod, site),
+        path=tuple(site.containers.path),
+        walltime=_walltime(pod, site),
+        pre_exec=annotated.pre_exec(pod, site),
+        options=annotated.options(pod, site),
+        report=report,
+        log_size=size(site.limits.log_size, "limits.log_size"),
+        disk=pod.limits.ephemeral_storage,
+    )
+    return _of_given_script(job, pod, site) if pod.job_script else _of_containers(job, pod, site, folder)
+
+
+def _of_given_script(job: Callable[..., JobPlan], pod: Pod, site: Site) -> JobPlan:
+    """One process of the worker, which stands for all containers: what they are is the business of who made it."""
+    if not site.grants.job_script:
+        raise SiteError(
+            "jobScript: this site runs its own job scripts only (grants.job_script); "
+            "let interLink's API server make none (JobScriptTemplate, JobScriptBuilderURL)"
+        )
+    first, *others = (container.name for container in pod.containers)
+    in_memory = (volume.name for volume in pod.volumes.values() if isinstance(volume, EmptyDir) and volume.in_memory)
+    limit = pod.limits.memory
+    step = Step(first, None, (), "", (), "", (), script=pod.job_script, memory=limit, memory_volumes=tuple(in_memory))
+    return job(
+        runtime="host",
+        executable="",
+        runtime_options=(),
+        init_steps=(),
+        steps=(step,),
+        alike=tuple(others),
+        alike_init=tuple(container.name for container in pod.init_containers),
+    )
+
+
+def _of_containers(job: Callable[..., JobPlan], pod: Pod, site: Site, folder: PurePosixPath) -> JobPlan:
+    configured.check(pod, site)
+    containers = site.containers
+    return job(
         runtime=containers.runtime,
         executable="" if containers.runtime == "host" else containers.executable or containers.runtime,
         runtime_options=(
@@ -60,22 +101,10 @@ def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = No
         ),
         init_steps=tuple(_once(_step(pod, site, folder, container)) for container in pod.init_containers),
         steps=tuple(_step(pod, site, folder, container) for container in pod.containers),
-        scratch=scratch(pod),
-        files=tuple(volume for volume in pod.volumes.values() if isinstance(volume, Files)),
-        deadline=pod.deadline or 0,
-        grace=pod.grace,
-        resources=_resources(pod, site),
-        path=tuple(containers.path),
-        walltime=_walltime(pod, site),
         image_cache=configured.image_cache(pod, site),
         fuses=mounts_on_worker(pod, site),
         fuse_seconds=site.volumes.fuse_seconds,
-        pre_exec=annotated.pre_exec(pod, site),
         network=_network(pod, site),
-        options=annotated.options(pod, site),
-        report=report,
-        log_size=size(site.limits.log_size, "limits.log_size"),
-        disk=pod.limits.ephemeral_storage,
     )
 
 

@@ -47,6 +47,8 @@ def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
             yield call("limit_disk", step.name, *limit(step.disk))
     if plan.disk:
         yield call("limit_pod_disk", *limit(plan.disk))
+    if plan.alike or plan.alike_init:
+        yield call("script_for", str(len(plan.alike_init)), *plan.alike_init, *plan.alike)
     if plan.runtime_options:
         yield call("runtime_options", *plan.runtime_options)
     if plan.image_cache:

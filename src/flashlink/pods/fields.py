@@ -412,6 +412,15 @@ DNS_CONFIG: Mapping[str, Rule] = dict.fromkeys(
     ("nameservers", "searches", "options"), _honoured("lines of /etc/resolv.conf")
 )
 DNS_OPTION: Mapping[str, Rule] = dict.fromkeys(("name", "value"), _honoured("a line of /etc/resolv.conf"))
+#: What interLink sends beside a pod.
+CREATE: Mapping[str, Rule] = {
+    "jobScript": _honoured(
+        "where the site grants it (grants.job_script), it runs on the worker in place of all containers and is told as "
+        "each of them; what they would have run and mounted is its own business"
+    ),
+    "jobConfig": _honoured("see its own table; beside a jobScript it means nothing more, as that was made by it"),
+}
+
 #: Keys of interLink's jobConfig, and of the three objects in it. Zero values say nothing.
 JOB_CONFIG: Mapping[str, Rule] = {
     "SingularityHubProxy": _honoured("see its own table"),

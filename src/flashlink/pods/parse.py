@@ -15,7 +15,7 @@ from flashlink.pods import fields, life, names, probes
 from flashlink.pods.expand import expand, references
 from flashlink.pods.job_config import job_config
 from flashlink.pods.network import network
-from flashlink.pods.pod import Container, Mount, Pod
+from flashlink.pods.pod import Container, JobConfig, Mount, Pod
 from flashlink.pods.resources import check_vendor, resources
 from flashlink.pods.security import security
 from flashlink.pods.value import Value
@@ -94,6 +94,7 @@ def parse_pod(request: CreateRequest) -> Pod:
     mounted = {mount.volume for container in (*init_containers, *containers) for mount in container.mounts}
     contents = Contents.of(Value(request.container, "container"))
     grace = spec["terminationGracePeriodSeconds"].integer(0)
+    job_script = Value(request.jobScript, "jobScript").text("")
     return Pod(
         uid=names.uid(metadata["uid"]),
         name=names.subdomain(metadata["name"]),
@@ -110,9 +111,10 @@ def parse_pod(request: CreateRequest) -> Pod:
         restart_policy=spec["restartPolicy"].one_of(life.POLICIES, "Always"),
         deadline=spec["activeDeadlineSeconds"].integer(1),
         grace=30 if grace is None else grace,
-        job_script=Value(request.jobScript, "jobScript").text(""),
+        job_script=job_script,
         network=network(spec),
-        job_config=job_config(Value(request.jobConfig, "jobConfig")),
+        # Who made the script has gone by the jobConfig already.
+        job_config=JobConfig() if job_script else job_config(Value(request.jobConfig, "jobConfig")),
         not_offloaded=away,
         not_offloaded_init=away_init,
     )

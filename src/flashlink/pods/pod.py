@@ -268,7 +268,7 @@ class Pod:
         restart_policy: "Never", "OnFailure" or "Always".
         deadline: ``activeDeadlineSeconds``, or None.
         grace: ``terminationGracePeriodSeconds``, 30 if not given.
-        job_script: interLink's ``jobScript``: run in place of a generated one when not empty.
+        job_script: interLink's ``jobScript``: does the work of all containers when it is not empty.
         job_config: interLink's ``jobConfig``.
         network: Names.
         not_offloaded: Names of containers that run in the cluster, not here.

@@ -146,7 +146,8 @@ ANNOTATION = Table(
 
 #: interLink's own words beside a pod.
 JOB_CONFIG = (
-    Table(("jobConfig",), fields.JOB_CONFIG, note="What interLink sends beside the pod; zero values say nothing."),
+    Table(("Create request",), fields.CREATE, note="What interLink sends beside the pod and its volumes."),
+    Table(("jobConfig",), fields.JOB_CONFIG, note="Zero values say nothing."),
     Table(("jobConfig.SingularityHubProxy",), fields.HUB_PROXY),
     Table(("jobConfig.ApptainerOptions",), fields.APPTAINER_OPTIONS),
     Table(("jobConfig.Volumes",), fields.JOB_VOLUMES),

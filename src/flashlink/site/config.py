@@ -105,10 +105,13 @@ class Grants(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             ``slurm-job.vk.io/pre-exec``, ``interlink.eu/wstunnel-client-commands`` and interLink's mesh network.
         flags: Options of the batch system that ``slurm-job.vk.io/flags`` may give: "--constraint" with any value,
             "--partition=short" with that one.
+        job_script: A script that interLink's API server sends (``JobScriptTemplate``, ``JobScriptBuilderURL``) is the
+            job's, in place of the pod's containers: it runs on the worker, unconfined, as the job's user.
         apptainer_options: Options of ``apptainer exec`` that ``slurm-job.vk.io/singularity-options`` may give, so too.
     """
 
     pre_exec: bool = False
+    job_script: bool = False
     flags: list[str] = []
     apptainer_options: list[str] = []
 

@@ -20,7 +20,7 @@ with_bind() {
 
 # INDEX: call the generated function in a clean slate.
 declare_container() {
-  name=${pod_names[$1]} image='' gpu='' workdir='' root=disk fake_root='' restart=Never stop_signal=TERM
+  name=${pod_names[$1]} script='' image='' gpu='' workdir='' root=disk fake_root='' restart=Never stop_signal=TERM
   argv=() args=() env=() binds=() identity=() fetch_options=() fuses=() restart_rules=()
   memory_limit=0 memory_volumes=()
   startup=() readiness=() liveness=() post_start=() pre_stop=()
@@ -95,6 +95,7 @@ start_instance() {
   ! starts_unready || unready=1
   remove_tree "$pod_folder/tmp/$name" # of the instance before
   mkdir -p -- "$pod_folder/tmp/$name"
+  tell_inits
   journal started "$name" "instance=$instance" ${unready:+ready=no}
   forget_log $((instance - 2))
   open_log "$pod_folder/logs/$name.$instance.log"
@@ -174,6 +175,7 @@ launch() {
   [[ -d $pod_folder/tmp/$name ]] || refuse 'cannot make its scratch folder'
   umask 022
   check_sources
+  [[ ! $script ]] || start_script
   if [[ $pod_runtime == host ]]; then
     start_process "$1"
   fi

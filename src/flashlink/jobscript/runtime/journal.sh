@@ -13,9 +13,14 @@ unwritten='' # lines that the disk has not taken yet
 
 # EVENT CONTAINER [KEY=VALUE]...
 journal() {
-  local IFS=$'\t' now
+  local IFS=$'\t' now other
   clock
   unwritten+=$now$'\t'"$*"$'\n'
+  if [[ $2 == "${pod_names[0]:-}" ]]; then
+    for other in ${script_alike[@]+"${script_alike[@]}"}; do
+      unwritten+=$now$'\t'$1$'\t'$other$'\t'"${*:3}"$'\n'
+    done
+  fi
   write_journal
 }
 

@@ -4,6 +4,7 @@
 # The generated part of the script declares the pod with `pod`, `volumes`, `init_container`, `sidecar` and `container`, then calls
 # `run_pod`. Needs bash 4.2 and coreutils; host processes with volumes, and commands of probes and hooks, also need util-linux.
 
+job_locale=${LC_ALL-}
 export LC_ALL=C # every value is bytes
 umask 077
 shopt -s execfail
