@@ -123,8 +123,14 @@ def page(report: Report) -> str:
         headline=headline(report),
         pdg={peak.decay.pdg: pdg_mass(peak.decay.pdg) for peak in report.peaks},
         plots=[{**asdict(plot), "svg": Markup(plot.svg)} for plot in report.plots],  # noqa: S704  # our own drawing
+        style=stylesheet(),
         version=__version__,
     )
+
+
+def stylesheet() -> Markup:
+    """How all pages of the simulation look, light and dark, on screens and on paper."""
+    return Markup(resources.files(__package__).joinpath("page.css").read_text("utf-8"))  # noqa: S704  # our own file
 
 
 def _quickness(speed: Speed) -> list[Headline]:
