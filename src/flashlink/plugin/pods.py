@@ -52,6 +52,7 @@ class Pods:
         self._lock = threading.Lock()
         self._answers: dict[str, Answer] = {}
         self._records = {record.uid: record for record in books.records()}
+        self._told: dict[str, tuple[Record, wire.KnownPod, wire.PodStatus]] = {}
         self._tombstones = set(books.tombstones())
 
     def __len__(self) -> int:
@@ -133,7 +134,11 @@ class Pods:
         """Keep nothing of a pod whose create was answered with a refusal."""
         with self._lock:
             self._books.drop(uid)
-            self._records.pop(uid, None)
+            self._forget(uid)
+
+    def _forget(self, uid: str) -> None:
+        self._records.pop(uid, None)
+        self._told.pop(uid, None)
 
     def delete(self, pod: wire.KnownPod) -> Record | None:
         """Write down that a pod shall end; a pod that nobody knows is looked for at the batch system all the same.
@@ -164,7 +169,12 @@ class Pods:
         Raises:
             RequestError: The uid of one, or the name of a container, is none.
         """
-        return [self._status(pod) for pod in pods]
+        return [self._same_as_before(pod) or self._status(pod) for pod in pods]
+
+    def _same_as_before(self, pod: wire.KnownPod) -> wire.PodStatus | None:
+        """The last answer, where neither the question nor what is known has changed since: so it is of most pods."""
+        record, asked, answer = self._told.get(pod.metadata.uid or "") or (None, None, None)
+        return answer if record is not None and record is self._records.get(record.uid) and asked == pod else None
 
     def _status(self, pod: wire.KnownPod) -> wire.PodStatus:
         identity = parse_identity(pod)
@@ -177,7 +187,9 @@ class Pods:
         images = containers.main | containers.init
         if record is None:
             return pod_status(outline, jid, _deleted(outline) if uid in self._tombstones else {}, images)
-        return pod_status(outline, self.jid(record), known_states(record), images, record.images)
+        answer = pod_status(outline, self.jid(record), known_states(record), images, record.images)
+        self._told[uid] = (record, pod, answer)
+        return answer
 
     def _ours(self, jid: str) -> bool:
         return jid.startswith((f"{self._system}:", f"{self._system}/"))
@@ -214,7 +226,7 @@ class Pods:
             self._books.bury(gone, time.time())
             self._tombstones.update(gone)
             for uid in gone:
-                self._records.pop(uid, None)
+                self._forget(uid)
 
     def forget_tombstones(self, before: float) -> None:
         """Forget which pods were deleted before that time (seconds since the epoch)."""

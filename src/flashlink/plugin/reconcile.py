@@ -41,6 +41,10 @@ CANCEL_AGAIN = 60.0
 #: Seconds for which deletes are remembered, and between two looks at the site's totals.
 REMEMBER, RECOUNT = 86400.0, 60.0
 
+#: Journals of jobs in the queue that a sweep looks for. Mostly there are none: of more jobs, each has its turn,
+#: in case that the batch system is late to tell of a start.
+IN_TURN = 200
+
 #: A sweep is followed by a pause of so many times the processor's time that it took, if that is longer than the
 #: interval: requests are answered by the same interpreter.
 REST = 10.0
@@ -79,6 +83,7 @@ class Reconciler:
         self._looked: dict[str, tuple[Record, JobStatus | None, list[Event]]] = {}
         self._wake = threading.Event()
         self._stopped = False
+        self._sweeps = 0
         self._next_sweep = 0.0
         self._next_count = 0.0
         self._thread = threading.Thread(target=self._run, name="reconcile")
@@ -230,11 +235,27 @@ class Reconciler:
             told = self._batch.query(list(watched))
         now = time.time()
         changes: Changes = {}
-        for job_id, record in watched.items():
-            fields = self._look(record, told.get(job_id), now)
+        self._sweeps += 1
+        turns = len(watched) // IN_TURN + 1
+        for index, (job_id, record) in enumerate(watched.items(), self._sweeps):
+            job = told.get(job_id)
+            if index % turns and self._still_waits(record, job):
+                continue
+            fields = self._look(record, job, now)
             if fields:
                 changes[record.uid] = fields
         self._pods.change(changes)
+
+    def _still_waits(self, record: Record, job: JobStatus | None) -> bool:
+        """The batch system tells of a job in its queue what it told at the last look."""
+        before = self._looked.get(record.uid)
+        return (
+            job is not None
+            and job.state is JobState.QUEUED
+            and before is not None
+            and before[0] is record
+            and (before[1] is job or before[1] == job)
+        )
 
     def _look(self, record: Record, job: JobStatus | None, now: float) -> dict[str, Any]:
         """What is new about one pod; mostly nothing, which is found out without much ado."""
