@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
 from flashlink.errors import RequestError, SiteError
 from flashlink.site.runtime import can_mount
@@ -23,8 +23,6 @@ Json = dict[str, Any]
 #: How a volume is refused that has a path as a file and as a folder; no kubelet could make it.
 TWICE = "would be a file and, for"
 
-mostly_good = st.integers(0, 2).flatmap(lambda number: strategies.requests() if number else strategies.spoiled())
-
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
@@ -32,10 +30,10 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
         yield made
 
 
-def generated(count: int, strategy: Any = mostly_good) -> Callable[[Callable[[Json], None]], Callable[[], None]]:
-    """Call a function with `count` generated requests, the same at every run."""
+def generated(count: int, strategy: SearchStrategy[Any]) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+    """Call a function with `count` values that the strategy generates, the same at every run."""
 
-    def decorate(function: Callable[[Json], None]) -> Callable[[], None]:
+    def decorate(function: Callable[[Any], None]) -> Callable[[], None]:
         return settings(
             max_examples=count,
             deadline=None,
@@ -110,20 +108,21 @@ def _read_only(request: Json) -> set[str]:
 
 
 def read_back(sandbox: Sandbox, count: int) -> Counter[str]:
-    """Plan, render and read back `count` pods; how many of them were refused, and how many taken."""
+    """Plan, render and read back `count` pods, half of them spoiled; how many were refused, and how many taken."""
     outcomes: Counter[str] = Counter()
 
-    @generated(count)
-    def all_the_way(request: Json) -> None:
-        try:
-            folder, script = sandbox.script(request)
-        except (RequestError, SiteError) as error:
-            outcomes["refused"] += 1
-            assert_one_line(error)
-            return
-        outcomes["taken"] += 1
-        check_declared(request, sandbox.read(folder, script), folder)
-        sandbox.assert_nothing_escaped(folder)
+    @generated(count // 2, strategies.with_spoiled())
+    def all_the_way(both: tuple[Json, Json]) -> None:
+        for request in both:
+            try:
+                folder, script = sandbox.script(request)
+            except (RequestError, SiteError) as error:
+                outcomes["refused"] += 1
+                assert_one_line(error)
+                continue
+            outcomes["taken"] += 1
+            check_declared(request, sandbox.read(folder, script), folder)
+            sandbox.assert_nothing_escaped(folder)
 
     all_the_way()
     return outcomes
