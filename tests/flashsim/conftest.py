@@ -13,6 +13,7 @@ from flashlink.flashsim.states import moved, moved_covariance, state_columns, to
 from flashlink.flashsim.tables import Tables
 
 SPECIES = np.array([11, 13, 211, 321, 2212])
+MASSES = (0.511, 105.658, 139.570, 493.677, 938.272)
 
 
 def toy_generated(events: int, first_event: int = 0, seed: int = 1) -> Columns:
@@ -41,7 +42,7 @@ def toy_generated(events: int, first_event: int = 0, seed: int = 1) -> Columns:
         "stable": np.ones(count, bool),
         "signal": np.zeros(count, bool),
         **dict(zip(("px", "py", "pz"), direction.T, strict=True)),
-        "energy": np.hypot(p, 139.57),
+        "energy": np.hypot(p, np.select([np.abs(pdg) == number for number in SPECIES], MASSES)),
         **dict(zip(("x", "y", "z"), origin.T, strict=True)),
         **dict(zip(("pv_x", "pv_y", "pv_z"), vertex[event].T, strict=True)),
         "multiplicity": multiplicity[event],

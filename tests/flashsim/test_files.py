@@ -46,8 +46,8 @@ def test_empty_sample(tmp_path):
 
 def test_join_to_parquet_keeps_order(path, tmp_path, sample):
     assert files.join([path, path], tmp_path / "j.parquet").rows == 200
-    joined = files.read(tmp_path / "j.parquet", GENERATED)
-    np.testing.assert_array_equal(joined["px"], np.tile(sample["px"], 2))
+    joined = pq.read_table(tmp_path / "j.parquet")
+    np.testing.assert_array_equal(joined["px"].to_numpy(), np.tile(sample["px"], 2))
     assert files.metadata(tmp_path / "j.parquet") == {"joined": [{"seed": 1}, {"seed": 1}]}
 
 
@@ -65,6 +65,12 @@ def _with(table, name, values):
     return table.set_column(table.schema.get_field_index(name), name, pa.array(values))
 
 
+def _in_gev(table):
+    for name in ("px", "py", "pz", "energy"):
+        table = _with(table, name, table.column(name).to_numpy() / 1000)
+    return table
+
+
 def _broken(table, how):
     rows = table.num_rows
     changes = {
@@ -74,6 +80,9 @@ def _broken(table, how):
         "infinite": lambda: _with(table, "py", [float("inf")] * rows),
         "null": lambda: _with(table, "py", [None] * rows),
         "too large": lambda: _with(table, "particle", [2**40] * rows),
+        "enormous": lambda: _with(table, "px", [1e300] * rows),
+        "in GeV": lambda: _in_gev(table),
+        "twice": lambda: pa.concat_tables([table, table]),
     }
     return changes[how]()
 
@@ -87,6 +96,9 @@ def _broken(table, how):
         ("infinite", "column py, event 0: inf is not a finite number"),
         ("null", "column py"),
         ("too large", "column particle: does not fit into int32"),
+        ("enormous", "column px, event 0: 1e+300 is not within 1e+08 of 0; units are MeV and mm"),
+        ("in GeV", "column energy, event 0"),
+        ("twice", "column particle, event 0: 0 is not there once in its event"),
     ],
 )
 def test_bad_columns_are_named(path, how, words):

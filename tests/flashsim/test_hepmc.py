@@ -1,6 +1,7 @@
 """HepMC files as generated samples: two collisions in an event, chains, what is cut short."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,12 @@ from flashlink.flashsim.samples import GENERATED
 
 #: Real files of an LHCb generator, where they stand beside the checkout.
 REAL = [found for above in Path(__file__).parents for found in sorted((above / "shared" / "data").glob("*.mc2"))]
+
+
+def whole(path, signal=0, first_event=0, **options):
+    """All pieces of a file together."""
+    pieces = list(read_hepmc(path, signal, first_event, **options))
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in GENERATED}
 
 
 def momentum(pdg_mass, px, py, pz):
@@ -61,7 +68,7 @@ def written(path, *events, form="hepmc3"):
 
 @pytest.mark.parametrize("form", ["hepmc2", "hepmc3"])
 def test_each_collision_is_an_event_and_the_chain_is_kept(tmp_path, form):
-    columns = read_hepmc(written(tmp_path / "e.hepmc", event(7), event(8), form=form), signal=421, first_event=100)
+    columns = whole(written(tmp_path / "e.hepmc", event(7), event(8), form=form), signal=421, first_event=100)
     assert {name: values.dtype.name for name, values in columns.items()} == GENERATED
     first = {name: values[columns["event"] == 100] for name, values in columns.items()}
     assert first["pdg"].tolist() == [421, -321, 211, 211]
@@ -103,14 +110,41 @@ def test_damaged_files_are_refused(tmp_path, change, words):
     path.write_bytes(change(path.read_bytes()))
     assert is_hepmc(path)
     with pytest.raises(RequestError, match=words) as error:
-        read_hepmc(path)
+        whole(path)
     assert "\n" not in str(error.value)
 
 
 def test_a_number_that_is_none_names_event_and_column(tmp_path):
     path = written(tmp_path / "e.hepmc", event(1), event(2, broken=True))
-    with pytest.raises(RequestError, match="event 2, px: nan is not a finite number"):
-        read_hepmc(path)
+    with pytest.raises(RequestError, match="column px, event 2: nan is not a finite number"):
+        whole(path)
+
+
+def test_pieces_of_a_file_make_the_same_sample(tmp_path):
+    path = written(tmp_path / "e.hepmc", *(event(number) for number in range(7)))
+    assert len(list(read_hepmc(path, 421, rows=10))) > 3
+    together, apart = whole(path, 421, 5), whole(path, 421, 5, rows=10)
+    assert all((together[name] == apart[name]).all() for name in GENERATED)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    peaks = []
+    for events in (20, 400):
+        path = written(tmp_path / f"{events}.hepmc", *(event(number) for number in range(events)))
+        tracemalloc.start()
+        assert sum(len(piece["event"]) for piece in read_hepmc(path, 421, rows=100)) == 5 * events
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_momenta_in_another_unit_than_the_file_says_are_told(tmp_path):
+    path = written(tmp_path / "e.hepmc", event(1))
+    path.write_bytes(path.read_bytes().replace(b"U GEV CM", b"U MEV CM"))
+    with pytest.raises(
+        RequestError, match=r"column energy, event 1: .* of particle 13 with its momentum and mass of 105.7 MeV"
+    ):
+        whole(path)
 
 
 def test_what_is_no_archive_is_told(tmp_path):
@@ -122,7 +156,7 @@ def test_what_is_no_archive_is_told(tmp_path):
 @pytest.mark.skipif(not REAL, reason="no HepMC files of LHCb beside the checkout")
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
 def test_real_files_of_an_lhcb_generator(path):
-    columns = read_hepmc(path, signal=413)
+    columns = whole(path, signal=413)
     signal = {name: values[columns["signal"]] for name, values in columns.items()}
     assert np.abs(signal["pdg"][:3]).tolist() == [413, 421, 211]
     assert signal["mother"][:3].tolist() == [-1, 0, 0]

@@ -1,17 +1,21 @@
 """``flashlink generate``, ``reference`` and ``convert`` as they are called."""
 
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import uproot
 
 from flashlink.cli import main
-from flashlink.flashsim.files import metadata, read
+from flashlink.flashsim.files import metadata, read, write
 from flashlink.flashsim.lhcb import NAMES
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
+from flashlink.flashsim.tables import write as write_tables
 
 
 @pytest.fixture
@@ -65,6 +69,60 @@ def test_what_is_wrong_is_one_line_and_no_output(tmp_path, monkeypatch, capsys, 
     assert error.count("\n") == 1
     assert words in error
     assert [item.name for item in tmp_path.iterdir()] == ["text"]
+
+
+def _broken(sample, path, how, schema):
+    """A sample written without any check, as another program could have."""
+    columns = {name: sample[name].astype(dtype) for name, dtype in schema.items()}
+    column = "px" if "px" in columns else "tx"
+    if how == "nan":
+        columns[column][7] = np.nan
+    if how == "enormous":
+        columns["pv_z"][7] = 1e200
+    if how == "empty":
+        columns = {name: values[:0] for name, values in columns.items()}
+    pq.write_table(pa.table(columns), path)
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("nan", r"bad.parquet: column [pt]x, event 0: nan is not a finite number"),
+        ("enormous", r"bad.parquet: column pv_z, event 0: 1e\+200 is not within"),
+        ("truncated", r"bad.parquet: not a whole Parquet file"),
+        ("empty", r"bad.parquet: no rows; a sample needs at least one"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "reference BAD --seed 1 --output o.parquet",
+        "simulate BAD --tables tables.json --seed 1 --output o.parquet",
+        "parameterize --generated BAD --reference r.parquet --output o.json",
+        "parameterize --generated g.parquet --reference BAD --output o.json",
+        "validate --generated BAD --flash r.parquet --reference r.parquet --output o.html",
+        "validate --generated g.parquet --flash BAD --reference r.parquet --output o.html",
+        "analyse BAD --generated g.parquet --output o.parquet",
+    ],
+)
+def test_every_command_names_what_is_wrong_with_its_input(tmp_path, monkeypatch, capsys, trained, command, how, words):
+    monkeypatch.chdir(tmp_path)
+    generated, reference, tables = trained
+    few = [{name: values[:2000] for name, values in sample.items()} for sample in (generated, reference)]
+    write(tmp_path / "g.parquet", few[0], GENERATED, {})
+    write(tmp_path / "r.parquet", few[1], RECONSTRUCTED, {})
+    write_tables(tmp_path / "tables.json", tables)
+    is_track = "reference BAD --output" in command or "flash BAD" in command or command.startswith("analyse")
+    sample, schema = (few[1], RECONSTRUCTED) if is_track else (few[0], GENERATED)
+    _broken(sample, tmp_path / "bad.parquet", how, schema)
+    before = sorted(item.name for item in tmp_path.iterdir())
+    assert main(command.replace("BAD", "bad.parquet").split()) != 0
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(words, error)
+    assert sorted(item.name for item in tmp_path.iterdir()) == before
 
 
 def test_names_of_lhcb_in_root(tmp_path, generated):

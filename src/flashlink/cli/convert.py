@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -53,20 +54,25 @@ def _take_in(paths: tuple[Path, ...], output: Path, signal: int, first_event: in
 
     from flashlink import __version__
     from flashlink.flashsim.chunks import digests
-    from flashlink.flashsim.files import write
+    from flashlink.flashsim.files import Columns, write_parts
     from flashlink.flashsim.hepmc import read_hepmc
     from flashlink.flashsim.samples import GENERATED
 
-    parts = []
-    for path in paths:
-        parts.append(read_hepmc(path, signal, first_event))
-        first_event = int(parts[-1]["event"].max(initial=first_event - 1)) + 1
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in GENERATED}
+    events = 0
+
+    def parts(first: int) -> Iterator[Columns]:
+        nonlocal events
+        for path in paths:
+            for part in read_hepmc(path, signal, first):
+                yield part
+                events += len(np.unique(part["event"]))
+                first = int(part["event"].max(initial=first - 1)) + 1
+
     noted = {
         "kind": "generated",
         "hepmc": list(digests(paths)),
         "signal": signal,
         "versions": {"flashlink": __version__},
     }
-    write(output, columns, GENERATED, noted)
-    return len(np.unique(columns["event"])), len(columns["event"])
+    rows = write_parts(output, parts(first_event), GENERATED, noted)
+    return events, rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -16,17 +17,20 @@ import click
 @click.option("--record", type=click.Path(path_type=Path), help="Write what the step did and cost, as JSON.")
 def command(generated: Path, seed: int, output: Path, record: Path | None) -> None:
     """Simulate and reconstruct the particles of GENERATED in the detailed reference detector."""
-    import numpy as np
-
-    from flashlink.flashsim.files import metadata, read, write
+    from flashlink.flashsim.chunks import batches
+    from flashlink.flashsim.files import Columns, metadata, write_parts
+    from flashlink.flashsim.matching import first_rows
     from flashlink.flashsim.records import recording
-    from flashlink.flashsim.reference import reconstruct
+    from flashlink.flashsim.reference import provenance, reconstruct
     from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 
     with recording("reference", record, seed) as step:
-        particles = read(generated, GENERATED)
-        tracks, noted = reconstruct(particles, seed)
-        write(output, tracks, RECONSTRUCTED, {**noted, "generated": metadata(generated)})
-        step.events = len(np.unique(particles["event"]))
-        step.particles = int(particles["stable"].sum())
-        step.tracks = len(tracks["event"])
+
+        def parts() -> Iterator[Columns]:
+            for particles in batches([generated], GENERATED):
+                step.events += len(first_rows(particles["event"]))
+                step.particles += int(particles["stable"].sum())
+                yield reconstruct(particles, seed)[0]
+
+        noted = provenance(seed) | {"generated": metadata(generated)}
+        step.tracks = write_parts(output, parts(), RECONSTRUCTED, noted)

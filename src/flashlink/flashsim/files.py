@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flashlink.errors import RequestError, wrong
+from flashlink.flashsim import limits
 
 #: A table in memory: name to array, all of the same length.
 Columns = dict[str, npt.NDArray[Any]]
 
 _METADATA = b"flashlink"
+
+#: Rows that are written, and so can be read, at once.
+_GROUP = 131_072
 
 
 def read(path: Path, schema: Mapping[str, str]) -> Columns:
@@ -31,7 +35,8 @@ def read(path: Path, schema: Mapping[str, str]) -> Columns:
         schema: Column to numpy type: one of those in `flashlink.flashsim.samples`. Other columns are left out.
 
     Raises:
-        RequestError: The file cannot be read, or has a column that is missing, of the wrong type or not finite.
+        RequestError: The file cannot be read, or has a column that is missing, of the wrong type, not finite or
+            beyond `flashlink.flashsim.limits`.
     """
     with _opened(path) as file:
         _check_schema(path, file.schema_arrow, schema)
@@ -68,13 +73,31 @@ def write(
         noted: What to tell about the sample (seed, step, versions), for `metadata`; as JSON, so no times and no hosts.
 
     Raises:
-        RequestError: A value is not finite: nothing is written.
+        RequestError: A value is not finite or beyond `flashlink.flashsim.limits`: nothing is written.
     """
-    typed = {name: np.ascontiguousarray(columns[name], dtype=dtype) for name, dtype in schema.items()}
-    _check_finite(str(path), typed)
-    table = pa.table(typed)
-    with replacing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(_note(noted)), temporary, compression="zstd")
+    write_parts(path, [columns], schema, noted)
+
+
+def write_parts(
+    path: Path, parts: Iterable[Mapping[str, npt.ArrayLike]], schema: Mapping[str, str], noted: Mapping[str, Any]
+) -> int:
+    """Write a sample that comes in pieces, as `write` does a whole one; memory holds one piece at a time.
+
+    Returns:
+        The number of rows.
+    """
+    fields = [(name, pa.from_numpy_dtype(np.dtype(dtype))) for name, dtype in schema.items()]
+    rows = 0
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, pa.schema(fields, metadata=_note(noted)), compression="zstd") as writer,
+    ):
+        for part in parts:
+            typed = {name: np.ascontiguousarray(part[name], dtype=dtype) for name, dtype in schema.items()}
+            limits.check(str(path), typed)
+            writer.write_table(pa.table(typed, schema=writer.schema), row_group_size=_GROUP)
+            rows += len(next(iter(typed.values())))
+    return rows
 
 
 @dataclass
@@ -162,7 +185,7 @@ def _check_schema(path: Path, available: pa.Schema, schema: Mapping[str, str]) -
 
 def _checked(path: Path, table: pa.Table, schema: Mapping[str, str]) -> Columns:
     columns = {name: _to_numpy(path, name, table.column(name), dtype) for name, dtype in schema.items()}
-    _check_finite(str(path), columns)
+    limits.check(str(path), columns)
     return columns
 
 
@@ -181,15 +204,6 @@ def _to_numpy(path: Path, name: str, column: pa.ChunkedArray, dtype: str) -> npt
         return np.array(column.cast(pa.from_numpy_dtype(np.dtype(dtype))).to_numpy())
     except pa.ArrowInvalid as error:
         raise RequestError(f"{path}: column {name}: does not fit into {dtype} ({_line(error)})") from error
-
-
-def _check_finite(place: str, columns: Columns) -> None:
-    for name, values in columns.items():
-        if values.dtype.kind != "f" or np.isfinite(values).all():
-            continue
-        row = int(np.flatnonzero(~np.isfinite(values))[0])
-        where = f"event {columns['event'][row]}" if "event" in columns else f"row {row}"
-        raise wrong(f"{place}: column {name}, {where}", float(values[row]), "a finite number")
 
 
 def _noted(file: pq.ParquetFile) -> dict[str, Any]:

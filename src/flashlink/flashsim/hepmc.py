@@ -21,7 +21,11 @@ import pyhepmc
 from flashlink.errors import RequestError, wrong
 from flashlink.flashsim.acceptance import CHARGED, kept
 from flashlink.flashsim.files import Columns
+from flashlink.flashsim.limits import check
 from flashlink.flashsim.samples import GENERATED
+
+#: Particles that are read before a piece of a sample is made of them.
+ROWS = 100_000
 
 #: Status codes of particles that are left over: 1 by the standard, 999 where EvtGen wrote the record (LHCb's Gauss).
 FINAL = (1, 999)
@@ -35,23 +39,24 @@ _COLUMNS = ("event", "occupancy", "pdg", "charge", "px", "py", "pz", "energy", "
 _Row = tuple[float, ...]
 
 
-def read_hepmc(path: Path, signal: int = 0, first_event: int = 0) -> Columns:
-    """Read all events of a file.
+def read_hepmc(path: Path, signal: int = 0, first_event: int = 0, rows: int = ROWS) -> Iterator[Columns]:
+    """Read the events of a file piece by piece; memory holds one piece.
 
     Args:
         path: HepMC2 or HepMC3, ASCII; ``.gz``, ``.bz2`` and ``.xz`` are decompressed.
         signal: PDG number of a particle (or its antiparticle) whose decay chain is kept whole, the first one in each
             event that has it; 0 for none.
-        first_event: Number of the first collision.
+        first_event: Number of the first collision; the others follow.
+        rows: Particles in a piece, about: it ends with an event.
 
-    Returns:
-        The columns of a generated sample.
+    Yields:
+        The columns of a generated sample, of whole events.
 
     Raises:
         RequestError: The file cannot be read, is cut short, or has an event that cannot be read.
     """
     expected = _count(path)
-    rows: list[_Row] = []
+    table: list[_Row] = []
     number = first_event
     read = 0
     with pyhepmc.open(str(path)) as file:
@@ -60,13 +65,21 @@ def read_hepmc(path: Path, signal: int = 0, first_event: int = 0) -> Columns:
             event.set_units(pyhepmc.Units.MomentumUnit.MEV, pyhepmc.Units.LengthUnit.MM)
             collisions = list(_collisions(event, signal))
             for collision in collisions:
-                rows += [(number, read, *row) for row in collision]
+                table += [(number, read, *row) for row in collision]
                 number += 1
+            if len(table) >= rows:
+                yield _columns(path, table)
+                table = []
     if read < expected:
         raise RequestError(f"{path}: event {read + 1} of {expected} cannot be read; the file is damaged, get it again")
+    yield _columns(path, table)
+
+
+def _columns(path: Path, rows: list[_Row]) -> Columns:
     table = np.array(rows, dtype=np.float64).reshape(-1, len(_COLUMNS))
     columns: Columns = dict(zip(_COLUMNS, table.T.copy(), strict=True))
-    _check_finite(path, columns)
+    # Before a number that is none is taken for a particle out of sight; the reader knows the events of the file.
+    check(str(path), columns, event="occupancy")
     columns |= {name: columns[name] != 0 for name in ("stable", "signal")}
     columns = kept(columns, columns.pop("occupancy").astype(np.int64))
     return {name: columns[name].astype(dtype) for name, dtype in GENERATED.items()}
@@ -168,12 +181,3 @@ def _charge(pdg: int) -> float:
     from particle import PDGID
 
     return float(PDGID(pdg).charge or 0)
-
-
-def _check_finite(path: Path, columns: Columns) -> None:
-    """Name the event and the column of a number that is none, before it is taken for a particle out of sight."""
-    for name, values in columns.items():
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):
-            event = int(columns["occupancy"][bad[0]])
-            raise wrong(f"{path}: event {event}, {name}", float(values[bad[0]]), "a finite number")

@@ -27,7 +27,7 @@ from flashlink.flashsim.reference.tracks import Tracks, find_tracks
 from flashlink.flashsim.reference.vertex import fit_vertices
 from flashlink.flashsim.samples import COVARIANCE, HITS, RECONSTRUCTED, TRACK_PARAMETERS, VERTEX_COVARIANCE
 
-__all__ = ["reconstruct"]
+__all__ = ["provenance", "reconstruct"]
 
 #: Particles a pass, about: their arrays stay in the cache. Whole events only.
 _CHUNK = 2000
@@ -62,14 +62,18 @@ def reconstruct(particles: Columns, seed: int, geometry: Geometry | None = None)
     columns = {
         name: np.concatenate([part[name] for part in parts]).astype(RECONSTRUCTED[name]) for name in RECONSTRUCTED
     }
-    noted = {
+    return columns, provenance(seed, geometry)
+
+
+def provenance(seed: int, geometry: Geometry | None = None) -> dict[str, Any]:
+    """What a sample of the reference detector notes of how it was made."""
+    return {
         "kind": "reconstructed",
         "by": "reference",
         "seed": seed,
-        "geometry": geometry.digest,
+        "geometry": (geometry or default_geometry()).digest,
         "versions": {"flashlink": __version__},
     }
-    return columns, noted
 
 
 def _chunks(particles: Columns) -> list[Columns]:

@@ -1,0 +1,87 @@
+"""What the values of a sample can be: finite, within physical limits, and in MeV and mm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flashlink.errors import wrong
+
+#: Largest absolute values by column: more is no particle of a collider, or a number in another unit.
+LARGEST = {
+    **dict.fromkeys(("px", "py", "pz", "energy"), 1e8),  # MeV: 100 TeV
+    **dict.fromkeys(("x", "y", "z"), 1e9),  # mm; a line nearly along the beam is closest to it far away
+    **dict.fromkeys(("pv_x", "pv_y", "pv_z"), 1e6),
+    "multiplicity": 1e6,
+    "charge": 3,
+}
+
+#: Masses in MeV (PDG 2024) by which momenta in another unit are noticed. Generators may take electrons as massless.
+MASSES = {13: 105.6584, 211: 139.5704, 321: 493.677, 2212: 938.2721}
+
+#: Relative differences of the squared mass that are taken for rounding: of itself, and of the squared energy, since a
+#: text with eight digits has no more.
+_OF_MASS, _OF_ENERGY = 0.2, 1e-6
+
+
+def check(place: str, columns: Mapping[str, npt.NDArray[Any]], event: str = "event") -> None:
+    """Check the columns of a sample, of whichever kind.
+
+    Args:
+        place: The file or step, for the message.
+        columns: Those that are there are checked.
+        event: The column that names a row to the reader.
+
+    Raises:
+        RequestError: The first value that is not finite, too large, there twice or of no particle's mass:
+            with column and event.
+    """
+    for name, values in columns.items():
+        bad = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(0, dtype=bool)
+        if bad.any():
+            raise _wrong(place, columns, name, event, bad, "a finite number")
+        limit = LARGEST.get(name)
+        if limit is not None and len(values) and (values.max() > limit or values.min() < -limit):
+            bad = (values > limit) | (values < -limit)
+            raise _wrong(place, columns, name, event, bad, f"within {limit:g} of 0; units are MeV and mm")
+    if {"event", "particle", "mother"} <= set(columns):
+        _check_twice(place, columns)
+    if {"pdg", "px", "py", "pz", "energy", "stable"} <= set(columns):
+        _check_masses(place, columns, event)
+
+
+def _check_twice(place: str, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+    """A particle is keyed by its event and its number: two with the same would have the same random numbers."""
+    event, particle = columns["event"], columns["particle"]
+    ahead = (event[1:] > event[:-1]) | (event[1:] == event[:-1]) & (particle[1:] > particle[:-1])
+    if not ahead.all():
+        order = np.lexsort((particle, event))
+        same = np.flatnonzero((np.diff(event[order]) == 0) & (np.diff(particle[order]) == 0))
+        if len(same):
+            row = order[same[0] + 1]
+            expected = "there once in its event"
+            raise wrong(f"{place}: column particle, event {int(event[row])}", int(particle[row]), expected)
+
+
+def _check_masses(place: str, columns: Mapping[str, npt.NDArray[Any]], event: str) -> None:
+    species = np.abs(columns["pdg"])
+    squared = columns["energy"] ** 2
+    found = squared - sum(columns[name] ** 2 for name in ("px", "py", "pz"))
+    for number, mass in MASSES.items():
+        off = np.abs(found - mass**2) > _OF_MASS * mass**2 + _OF_ENERGY * squared
+        bad = off & (species == number) & (columns["stable"] != 0)
+        if bad.any():
+            expected = f"that of particle {number} with its momentum and mass of {mass:.1f} MeV"
+            raise _wrong(place, columns, "energy", event, bad, expected, "give energies and momenta in MeV")
+
+
+def _wrong(
+    place: str, columns: Mapping[str, npt.NDArray[Any]], name: str, event: str, bad: npt.NDArray[np.bool_],
+    expected: str, advice: str = "",
+) -> Exception:  # fmt: skip
+    row = int(np.flatnonzero(bad)[0])
+    where = f"event {int(columns[event][row])}" if event in columns else f"row {row}"
+    return wrong(f"{place}: column {name}, {where}", columns[name][row].item(), expected, advice)
