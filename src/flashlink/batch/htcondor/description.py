@@ -16,6 +16,9 @@ WORKER = Path(__file__).with_name("worker.sh")
 #: Seconds between the end of a job's grace, by which the script has ended its containers, and SIGKILL.
 MARGIN_SECONDS = 10
 
+#: After which a job whose files have not arrived is given up: whoever was sending them has died.
+SENDING_SECONDS = 3600
+
 #: How long the queue keeps a job that has ended, for the plugin to see; what was spooled, until the plugin fetches it.
 KEEP_SECONDS, KEEP_OUTPUT_SECONDS = 600, 3 * 86400
 
@@ -116,7 +119,8 @@ def _ending(spec: JobSpec, options: Options) -> Description:
     worker that fails to. The attribute ``maxWallTime`` (minutes) is what an HTCondor-CE's routes read.
     """
     codes = ", ".join(map(str, ENDING_HOLDS))
-    held = f"HoldReasonCode isnt {SPOOLING} && time() - EnteredCurrentStatus > {options.held_seconds}"
+    longest = f"ifThenElse(HoldReasonCode is {SPOOLING}, {SENDING_SECONDS}, {options.held_seconds})"
+    held = f"time() - EnteredCurrentStatus > {longest}"
     kept = f"JobStatus == 3 && time() - EnteredCurrentStatus < {KEEP_SECONDS}"
     if options.spool:
         output = (

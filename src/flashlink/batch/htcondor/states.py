@@ -95,6 +95,15 @@ def _ended(ad: Ad, code: int | None, reason: str) -> JobStatus:
     return JobStatus(JobState.ENDED, code, reason, _node(ad), _started(ad), ended)
 
 
+def was_cut_off(ad: Ad) -> bool:
+    """Whether a job was removed while its files were being sent, so that it never ran.
+
+    The schedd notes that they have arrived (``StageInFinish``) all the same, if they do a moment later.
+    """
+    sent = ad.get("LastJobStatus") == Status.HELD and ad.get("LastHoldReasonCode") == SPOOLING
+    return ad.get("JobStatus") == Status.REMOVED and sent
+
+
 def exit_code(ad: Ad) -> int | None:
     """Exit code of a job that ran to its end: 0 to 255, 128+signal; None if HTCondor does not say."""
     if ad.get("ExitBySignal"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ _OURS = "FlashlinkUid isnt undefined"
 _UNFINISHED = f"JobStatus == 5 && HoldReasonCode == {states.SPOOLING}"
 
 _OVER = (states.Status.REMOVED, states.Status.COMPLETED)
+
+#: Seconds for which a job is looked for again that neither queue nor history tells of: its pod would fail for good.
+PATIENCE = 10.0
 
 Ad = dict[str, Any]
 
@@ -56,7 +61,9 @@ class HTCondorBatch:
         self._machines = Machines(self._client, Capacity(cpus, memory, chosen.gpus, pods))
         self._output = Output(self._client)
         self._schedd = ""
+        self._last: dict[str, JobStatus] = {}  # as last told, of jobs that go on
         self._ended: dict[str, JobStatus] = {}
+        self._missing: dict[str, float] = {}  # when a job was first told of by neither queue nor history
         self._ids: dict[str, str] = {}  # by uid, of the jobs that this object has submitted
 
     def submit(self, jobs: Sequence[JobSpec]) -> list[str | SiteError]:
@@ -88,9 +95,10 @@ class HTCondorBatch:
             self._output.fetch([ad for number, ad in ads.items() if number in asked] if self._options.spool else [])
             for some in _chunks([number for number in asked if number not in ads]):
                 ads |= self._past(_numbers(some), len(some))
-            found |= {job_id: self._status(job_id, ads[number]) for number, job_id in asked.items() if number in ads}
-        lost = JobStatus(JobState.LOST, reason="HTCondor knows this job neither in its queue nor in its history")
-        return {job_id: found.get(job_id, lost) for job_id in job_ids}
+            for number, job_id in asked.items():
+                found[job_id] = self._status(job_id, ads[number]) if number in ads else self._unclear(job_id)
+        unknown = JobStatus(JobState.LOST, reason="this is no job of the site's HTCondor")
+        return {job_id: found.get(job_id, unknown) for job_id in job_ids}
 
     def find(self, uids: Sequence[str]) -> dict[str, str]:
         """Job ids by uid, from the queue and the history; see `BatchSystem.find`."""
@@ -101,9 +109,7 @@ class HTCondorBatch:
         found = self._queued(uids)
         missing = [uid for uid in uids if uid not in found]
         if missing:
-            past = self._past(_uids(missing))
-            wanted = set(missing)
-            found |= {ad["FlashlinkUid"]: self._id(ad) for ad in past.values() if ad.get("FlashlinkUid") in wanted}
+            found |= self._first(self._past(_uids(missing)).values(), missing)
         return found
 
     def cancel(self, job_ids: Sequence[str], grace: int | None = None) -> None:
@@ -127,6 +133,9 @@ class HTCondorBatch:
                 self._call("edit", jobs=ended, attribute="LeaveJobInQueue", value="False")
                 self._call("act", action="Remove", jobs=ended, reason="its pod was deleted")
         gone = {job_id for job_id in job_ids if self._ended.pop(job_id, None) is not None}
+        for job_id in job_ids:
+            self._last.pop(job_id, None)
+            self._missing.pop(job_id, None)
         self._ids = {uid: job_id for uid, job_id in self._ids.items() if job_id not in gone}
         self._output.forget(numbers)
 
@@ -173,22 +182,39 @@ class HTCondorBatch:
             self._call("act", action="Remove", jobs=constraint, reason="its files were not sent in whole")
 
     def _queued(self, uids: Sequence[str]) -> dict[str, str]:
-        """Job ids of those uids that the queue has; of two jobs of one uid the one that is not over."""
-        if not uids:
-            return {}
+        """Job ids of those uids that the queue has."""
+        return self._first(self._ads(_uids(uids)).values(), uids) if uids else {}
+
+    def _first(self, ads: Iterable[Ad], uids: Iterable[str]) -> dict[str, str]:
+        """Job ids of those uids; of several jobs of one uid the one that runs or may, or else the one that has."""
         wanted = set(uids)
-        ads = [ad for ad in self._ads(_uids(uids)).values() if ad["FlashlinkUid"] in wanted and self._whole(ad)]
-        ads.sort(key=lambda ad: ad["JobStatus"] not in _OVER)
-        return {ad["FlashlinkUid"]: self._id(ad) for ad in ads}
+        ours = [ad for ad in ads if ad.get("FlashlinkUid") in wanted and self._whole(ad)]
+        ours.sort(key=lambda ad: (ad["JobStatus"] not in _OVER, ad["JobStatus"] == states.Status.COMPLETED))
+        return {ad["FlashlinkUid"]: self._id(ad) for ad in ours}
 
     def _whole(self, ad: Ad) -> bool:
-        return not self._options.spool or "StageInFinish" in ad or ad["FlashlinkUid"] in self._ids
+        """Whether a job can run, or could: all of it has arrived at the schedd."""
+        if not self._options.spool or self._ids.get(ad["FlashlinkUid"]) == self._id(ad):
+            return True
+        return "StageInFinish" in ad and not states.was_cut_off(ad)
 
     def _status(self, job_id: str, ad: Ad) -> JobStatus:
         status = self._output.told(ad, states.status(ad)) if self._options.spool else states.status(ad)
+        self._missing.pop(job_id, None)
         if status.state is JobState.ENDED:
             self._ended[job_id] = status
+            self._last.pop(job_id, None)
+        else:
+            self._last[job_id] = status
         return status
+
+    def _unclear(self, job_id: str) -> JobStatus:
+        """A job of which neither queue nor history tells: for a while as it was last seen."""
+        now = time.monotonic()
+        if now - self._missing.setdefault(job_id, now) < PATIENCE:
+            before = self._last.get(job_id, JobStatus(JobState.RUNNING))
+            return replace(before, reason="HTCondor does not tell of it at present")
+        return JobStatus(JobState.LOST, reason="HTCondor knows this job neither in its queue nor in its history")
 
     def _ads(self, constraint: str) -> dict[str, Ad]:
         """Jobs in the queue by ``cluster.proc``."""
@@ -198,7 +224,7 @@ class HTCondorBatch:
     def _past(self, constraint: str, most: int = -1) -> dict[str, Ad]:
         """Jobs that have left the queue, by ``cluster.proc``."""
         ads = self._call("history", constraint=f"{_OURS} && ({constraint})", projection=states.ATTRIBUTES, match=most)
-        return {_number_of(ad): ad for ad in ads if self._whole(ad)}
+        return {_number_of(ad): ad for ad in ads}
 
     def _call(self, name: str, **arguments: Any) -> Any:
         self._tokens.renew()
