@@ -43,6 +43,7 @@ def status(*states: State, init: tuple[State, ...] = ()) -> PodStatus:
             137,
             "container c0 ended with exit code 137, signal 9: out of memory",
         ),
+        (status(end(1, "\x1b[2Jwords\n")), Phase.FAILED, 1, "container c0 ended with exit code 1: [2Jwords"),
         (status(end(1, "not started"), init=(end(2),)), Phase.FAILED, 2, "container i0 ended with exit code 2"),
         (status(WAIT, init=(end(2),)), Phase.FAILED, 2, "container i0 ended with exit code 2"),
     ],

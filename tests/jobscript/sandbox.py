@@ -217,7 +217,12 @@ class Sandbox:
         inside = {key.removeprefix(prefix): value for key, value in env.items() if key.startswith(prefix)}
         own = Path(after["--workdir"])
         home = after["--home"].partition(":")[2]
-        mounts = {target: (Path(source), ro) for target, source, ro in map(_mount, lines)}
+        words = own / "message"  # the container's last, and what leads to them
+        mounts = {
+            target: (Path(source), ro)
+            for target, source, ro in map(_mount, lines)
+            if words not in (Path(source), Path(source).parent)
+        }
         return Ran(
             argv=argv[end + 2 :],
             env={**inside, "HOME": home},

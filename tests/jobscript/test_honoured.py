@@ -320,6 +320,8 @@ CASES |= {
 
 APPTAINER = "jobConfig.ApptainerOptions"
 CASES |= {
+    ("Container", "terminationMessagePath"): ({f"{MAIN}.terminationMessagePath": "/tmp/said"}, {}),
+    ("Container", "terminationMessagePolicy"): ({f"{MAIN}.terminationMessagePolicy": "FallbackToLogsOnError"}, {}),
     ("Create request", "jobScript"): ({"jobScript": "echo"}, {}),
     ("Create request", "jobConfig"): ({"jobConfig": {"ApptainerOptions": {"containall": True}}}, {}),
     ("jobConfig", "SingularityHubProxy"): ({"jobConfig.SingularityHubProxy": {"server": "hub"}}, {}),

@@ -237,6 +237,7 @@ def on_host(request: Json, recorder: Path) -> Json:
     for container in containers_of(request):
         container["command"] = [str(recorder), container["name"], *container.get("command", [])]
         container.pop("workingDir", None)
+        container.pop("terminationMessagePath", None)
         mounts = container["volumeMounts"] if can_mount() else []
         container["volumeMounts"] = [mount for mount in mounts if not _within_files(mount, mounts, files)]
     return request

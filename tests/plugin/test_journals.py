@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flashlink.jobscript.journal import Ended
-from flashlink.plugin.journals import LONGEST, Journals
+from flashlink.plugin.journals import LONGEST, LONGEST_MESSAGE, Journals
 
 
 @pytest.fixture
@@ -50,6 +50,15 @@ def test_a_reason_is_one_printable_line(folder: Path, content: bytes, line: str)
 def test_a_long_reason_is_cut(folder: Path) -> None:
     leave(folder, b"x" * 10_000_000)
     assert reason(folder) == "x" * (LONGEST - 3) + "..."
+
+
+def test_a_message_is_what_the_container_wrote_up_to_its_bound(folder: Path) -> None:
+    (folder / "logs" / "main.2.message").write_bytes(b"two\n\x1blines\xff\n" + b"x" * 10_000)
+    (event,) = Journals().read("uid", folder)
+    assert isinstance(event, Ended)
+    assert event.message.startswith("two\n\x1blines\ufffd\nxxx")
+    assert len(event.message) == LONGEST_MESSAGE
+    assert event.reason == ""
 
 
 def test_what_is_no_file_of_its_own_is_no_reason(folder: Path) -> None:

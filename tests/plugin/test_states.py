@@ -144,6 +144,19 @@ def test_oom_is_told_in_words():
     assert "memory" in state.message
 
 
+@pytest.mark.parametrize(
+    ("cause", "reason", "told"),
+    [
+        ("exited", "", "last\nwords\n"),
+        ("signal", "", "last\nwords\n"),
+        ("oom", "OOMKilled: used 70Mi of 64Mi", "OOMKilled: used 70Mi of 64Mi: last\nwords\n"),
+    ],
+)
+def test_what_a_container_left_to_be_told_comes_after_our_own_words(cause, reason, told):
+    ended = Ended(2, "main", 0, 137, cause, reason, message="last\nwords\n")
+    assert container_states(record(), [ended], over=False)["main"].message == told
+
+
 def test_skipped_after_a_failed_init_container():
     events = [Ended(2, "init", 0, 4, "exited"), Skipped(2, "main", "init-failed", "init")]
     entries = pod_status(POD, "jid", container_states(record(), events, over=False)).containers

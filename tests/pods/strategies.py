@@ -254,6 +254,8 @@ def _container(name: str, volumes: tuple[str, ...], *, init: bool = False) -> Se
         securityContext=_security,
         tty=st.booleans(),
         imagePullPolicy=st.sampled_from(["Always", "IfNotPresent"]),
+        terminationMessagePath=st.just("/dev/termination-log") | _relative.map(lambda path: f"/said/{path}"),
+        terminationMessagePolicy=st.sampled_from(["File", "FallbackToLogsOnError"]),
     )
     return st.builds(
         lambda container, life, probes: {

@@ -78,6 +78,13 @@ def test_containers_of_the_cluster_go_with_ours(known, init, main):
     assert told["a"].exit_code == told["d"].exit_code == 0
 
 
+def test_all_messages_of_a_pod_are_12_kib_at_most():
+    long = ContainerState(Phase.TERMINATED, message="ä" * 4096)
+    status = pod_status(POD, "jid", dict.fromkeys("abcd", long))
+    messages = [entry.state.terminated.message for entry in (*status.initContainers, *status.containers)]
+    assert messages == ["ä" * (12 * 1024 // 4 // 2)] * 4
+
+
 def test_times():
     assert timestamp(None) is None
     assert timestamp(0.9) == "1970-01-01T00:00:00Z"

@@ -63,7 +63,7 @@ def _failed(container: ContainerStatus) -> bool:
 
 def _end(name: str, ended: Terminated) -> str:
     signal = f", signal {ended.exitCode - 128}" if 128 < ended.exitCode < 128 + 65 else ""
-    message = " ".join(ended.message.split())
+    message = " ".join("".join(each if each.isprintable() else " " for each in ended.message).split())
     return f"container {name} ended with exit code {ended.exitCode}{signal}" + (f": {message}" if message else "")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from flashlink.jobscript.plan import Step
 from flashlink.jobscript.quote import call
 from flashlink.pods import quantity
+from flashlink.pods.pod import USUAL_MESSAGE
 from flashlink.pods.probes import Exec, Handler, HttpGet, Life, Probe, Sleep, TcpSocket
 
 
@@ -36,6 +37,8 @@ def _properties(step: Step) -> Iterator[str]:
         yield call("with_restart", step.restart)
     for rule in step.restart_rules:
         yield call("with_restart_rule", "in" if rule.inside else "not-in", *map(str, rule.codes))
+    if step.message != USUAL_MESSAGE:
+        yield call("with_message", step.message.path, "from-logs" if step.message.from_logs else "")
     yield from _life(step.life)
     if step.working_dir:
         yield call("with_workdir", step.working_dir)

@@ -59,6 +59,7 @@ class Ended:
             or "runtime".
         reason: Why, in words, where the job left them beside the journal; not part of its line.
         again: The container starts again, after a pause.
+        message: What the container itself left to be told, where it did; not part of the line either.
     """
 
     time: float
@@ -68,6 +69,7 @@ class Ended:
     cause: str
     reason: str = ""
     again: bool = False
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from flashlink.pods.pod import EmptyDir, Files, Network, Resources, RestartRule
+from flashlink.pods.pod import USUAL_MESSAGE, EmptyDir, Files, Message, Network, Resources, RestartRule
 from flashlink.pods.probes import NOTHING, Life
 
 
@@ -92,6 +92,7 @@ class Step:
         restart_rules: The first that matches an exit code decides, before `restart` does.
         sidecar: It runs beside the steps after it, and ends when they have ended.
         life: Its probes and hooks.
+        message: Where it leaves its last words.
         script: What runs on the worker in place of the container, and of all others of the pod; "" for none.
     """
 
@@ -120,6 +121,7 @@ class Step:
     disk: int = 0
     life: Life = NOTHING
     script: str = ""
+    message: Message = USUAL_MESSAGE
 
 
 @dataclass(frozen=True, slots=True)

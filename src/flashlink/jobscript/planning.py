@@ -19,7 +19,7 @@ from flashlink.jobscript.fuse import mounts_in_container, mounts_on_worker
 from flashlink.jobscript.images import fetch_options, image
 from flashlink.jobscript.limits import limited, scratch
 from flashlink.jobscript.plan import JobPlan, Report, Step
-from flashlink.pods.pod import Container, EmptyDir, Files, Network, Pod, Resources
+from flashlink.pods.pod import USUAL_MESSAGE, Container, EmptyDir, Files, Message, Network, Pod, Resources
 from flashlink.pods.quantity import size
 from flashlink.site.config import Site
 
@@ -144,9 +144,20 @@ def _step(pod: Pod, site: Site, folder: PurePosixPath, container: Container) -> 
         restart_rules=container.restart_rules,
         sidecar=container.sidecar,
         life=container.life,
+        message=_message(container, on_host=on_host),
     )
     _check_words(step, on_host=on_host)
     return limited(step, container, pod)
+
+
+def _message(container: Container, *, on_host: bool) -> Message:
+    if on_host and container.message.path != USUAL_MESSAGE.path:
+        raise SiteError(
+            f"container {container.name}: terminationMessagePath {container.message.path}: this site runs pods without "
+            "containers, which have no files of their own; leave it out, or let the message come from the log "
+            "(terminationMessagePolicy: FallbackToLogsOnError)"
+        )
+    return container.message
 
 
 def _network(pod: Pod, site: Site) -> Network:

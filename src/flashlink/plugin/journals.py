@@ -11,6 +11,9 @@ from flashlink.jobscript.journal import Ended, Event, parse
 #: Causes of an end for which the job leaves a reason (docs/decisions/001), and how much of it is shown.
 EXPLAINED, LONGEST = {"runtime", "evicted", "oom", "probe", "hook"}, 500
 
+#: What Kubernetes takes of the message that a container leaves, in bytes.
+LONGEST_MESSAGE = 4096
+
 #: The events of a pod that has no journal.
 NOTHING: list[Event] = []
 
@@ -46,18 +49,26 @@ class Journals:
 
 
 def _explained(event: Event, folder: Path) -> Event:
-    if not isinstance(event, Ended) or event.cause not in EXPLAINED:
+    if not isinstance(event, Ended):
         return event
-    return replace(event, reason=_reason(folder / "logs" / f"{event.container}.{event.instance}.reason"))
+    beside = folder / "logs" / f"{event.container}.{event.instance}"
+    message = _read(beside.with_name(beside.name + ".message"), LONGEST_MESSAGE)
+    reason = _reason(beside.with_name(beside.name + ".reason")) if event.cause in EXPLAINED else ""
+    return replace(event, reason=reason, message=message)
 
 
 def _reason(path: Path) -> str:
     """One printable line, whatever a container may have put in the place of the file."""
+    text = _read(path, 4 * LONGEST)
+    line = "".join(each if each.isprintable() else " " for each in " ".join(text.split()))
+    return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."
+
+
+def _read(path: Path, most: int) -> str:
+    """The beginning of a file that is one; "" if there is none."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
-            text = file.read(4 * LONGEST).decode("utf-8", "replace")
+            return file.read(most).decode("utf-8", "replace")
     except OSError:
         return ""
-    line = "".join(each if each.isprintable() else " " for each in " ".join(text.split()))
-    return line if len(line) <= LONGEST else line[: LONGEST - 3] + "..."

@@ -29,7 +29,8 @@ MOST_FILES = 30_000
 
 _CONTAINER = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _NAME = re.compile(
-    rf"journal|logs/(?P<container>{_CONTAINER})\.(?P<instance>[0-9]{{1,6}})\.(?:log(\.(?P<start>[0-9]{{1,15}}))?|times|reason)",
+    rf"journal|logs/(?P<container>{_CONTAINER})\.(?P<instance>[0-9]{{1,6}})\."
+    r"(?:log(\.(?P<start>[0-9]{1,15}))?|times|reason|message)",
     re.ASCII,
 )
 _HEAD = re.compile(rb"([!-~]{1,100}) ([0-9]{1,15}) ([0-9]{1,9})\n")

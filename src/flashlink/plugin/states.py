@@ -113,6 +113,8 @@ def _ended(event: Ended, before: ContainerState | None, job: JobStatus | None) -
             code = code or TERMINATED_EARLY
             if event.cause == "cancelled" and job is not None and job.reason:
                 message = job.reason  # who removed it, and why; of a deadline only the job itself knows
+        if event.message:  # as the kubelet adds it to its own words; that a signal ended it the exit code tells
+            message = event.message if event.cause == "signal" else ": ".join(filter(None, (message, event.message)))
     return ContainerState(phase, reason, message, code, started, event.time, event.instance)
 
 

@@ -132,8 +132,14 @@ CONTAINER: Mapping[str, Rule] = {
     "ports": _honoured("as names for probes and hooks; a job has the worker's network, so none is opened or closed"),
     "imagePullPolicy": _honoured("Never refuses what the site has no copy of; else each job fetches it once"),
     "resizePolicy": _ignored("the resources of a job do not change while it runs"),
-    "terminationMessagePath": _ignored("messages in the status come from flashlink"),
-    "terminationMessagePolicy": _ignored("messages in the status come from flashlink"),
+    "terminationMessagePath": _honoured(
+        "the last 4096 bytes of the file are the message in the status, after flashlink's own words if it ended the "
+        "container; below /dev not by a setuid Apptainer"
+    ),
+    "terminationMessagePolicy": _honoured(
+        "'File' or 'FallbackToLogsOnError': of a container that failed and left no file, the last 80 lines of its log, "
+        "2048 bytes at most"
+    ),
 }
 
 #: Fields of Probe.

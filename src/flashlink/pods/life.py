@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flashlink.pods import fields
-from flashlink.pods.pod import RestartRule
+from flashlink.pods import fields, names
+from flashlink.pods.pod import USUAL_MESSAGE, Message, RestartRule
 from flashlink.pods.value import Value
 
 POLICIES = ("Always", "OnFailure", "Never")
@@ -24,6 +24,13 @@ def refuse_probes(container: Value) -> None:
     for name in ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle"):
         if container[name]:
             raise container[name].refuse("only a sidecar has it among the init containers; leave it out")
+
+
+def message(container: Value) -> Message:
+    """Where the container leaves its last words."""
+    path, policy = container["terminationMessagePath"], container["terminationMessagePolicy"]
+    from_logs = policy.one_of(("", "File", "FallbackToLogsOnError"), "") == "FallbackToLogsOnError"
+    return Message(names.absolute_path(path) if path else USUAL_MESSAGE.path, from_logs)
 
 
 def restart_rules(container: Value) -> tuple[RestartRule, ...]:

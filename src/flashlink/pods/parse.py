@@ -194,6 +194,7 @@ def _container(container: Value, spec: Value, *, init: bool) -> Container:
         restart=life.restart(container),
         restart_rules=life.restart_rules(container),
         sidecar=sidecar,
+        message=life.message(container),
         life=probes.life(container, lambda texts: _expanded(texts, env)),
     )
 

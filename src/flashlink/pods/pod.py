@@ -80,6 +80,23 @@ class RestartRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """Where the message comes from that a container leaves for its status when it ends.
+
+    Attributes:
+        path: The file in which the container writes it, absolute.
+        from_logs: Where the container fails and has left none, it is the end of its log.
+    """
+
+    path: str = "/dev/termination-log"
+    from_logs: bool = False
+
+
+#: Of a container that does not say.
+USUAL_MESSAGE = Message()
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """One container, with ``$(VAR)`` already expanded in `command` and `args` and in the values of `env`.
 
@@ -99,6 +116,7 @@ class Container:
         restart_rules: The first that matches an exit code decides, before `restart` does.
         sidecar: An init container that is kept running beside the others.
         life: Its probes and hooks.
+        message: Its last words.
     """
 
     name: str
@@ -116,6 +134,7 @@ class Container:
     restart_rules: tuple[RestartRule, ...] = ()
     sidecar: bool = False
     life: Life = NOTHING
+    message: Message = USUAL_MESSAGE
 
     @property
     def needs(self) -> Resources:

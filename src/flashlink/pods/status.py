@@ -59,6 +59,9 @@ class ContainerState:
 #: Of a container that nobody has said anything about yet.
 UNKNOWN = ContainerState(Phase.WAITING, "ContainerCreating", "the job has not been submitted yet")
 
+#: Bytes of all messages of a pod together, as Kubernetes has it.
+_LONGEST_MESSAGES = 12 * 1024
+
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -103,8 +106,11 @@ def pod_status(
     """
 
     def entry(name: str) -> wire.ContainerStatus:
-        return _entry(name, told[name], images.get(name, ""), image_ids.get(name, ""))
+        state = told[name]
+        message = state.message.encode()[:longest].decode("utf-8", "ignore")
+        return _entry(name, replace(state, message=message), images.get(name, ""), image_ids.get(name, ""))
 
+    longest = _LONGEST_MESSAGES // max(len(pod.init_containers) + len(pod.containers), 1)
     told = _without_sidecars(pod, complete(pod, states))
     return wire.PodStatus(
         name=pod.name,

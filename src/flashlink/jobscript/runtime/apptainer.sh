@@ -27,6 +27,7 @@ start_apptainer() {
   fi
   options+=(${pod_options[@]+"${pod_options[@]}"})
   set_workdir
+  set_message
   # The user's home is not in the container; /tmp is, and is the container's own.
   export_into_container HOME /tmp ${env[@]+"${env[@]}"} FLASHLINK_POD "$pod_uid"
   cd / || refuse 'cannot leave its folder'

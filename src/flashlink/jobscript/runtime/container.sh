@@ -22,7 +22,7 @@ with_bind() {
 declare_container() {
   name=${pod_names[$1]} script='' image='' gpu='' workdir='' root=disk fake_root='' restart=Never stop_signal=TERM
   argv=() args=() env=() binds=() identity=() fetch_options=() fuses=() restart_rules=()
-  memory_limit=0 memory_volumes=()
+  memory_limit=0 memory_volumes=() message_path=/dev/termination-log message_from_logs=''
   startup=() readiness=() liveness=() post_start=() pre_stop=()
   "${pod_functions[$1]}"
 }
@@ -55,7 +55,7 @@ tick() { read -r -t "$1" -u 9; }
 # INDEX: run the container, again and again if the restart policy says so. Runs in a subshell of its own.
 supervise() {
   local index=$1 supervisor=$BASHPID instance delay=0 code cause again began unready
-  local child prober killer ending condemned condemned_grace first attempting asking end_by
+  local child prober killer ending condemned condemned_grace first attempting asking end_by message_linked
   stop='' beside=() unwritten=''
   trap 'stop_container cancelled' TERM
   trap 'stop_container deadline' USR1
@@ -99,6 +99,7 @@ start_instance() {
   journal started "$name" "instance=$instance" ${unready:+ready=no}
   forget_log $((instance - 2))
   open_log "$pod_folder/logs/$name.$instance.log"
+  await_message_link
   read_oom_kills && oom_before=$oom_kills
   launch "$index" "$log" &
   child=$!
@@ -114,7 +115,11 @@ start_instance() {
 # Wait for the container's first process.
 await_container() {
   while kill -0 "$child" 2>/dev/null; do
-    tick 0.05
+    if [[ $message_linked ]]; then
+      tick 0.05
+    else
+      tick_until_up 0.05
+    fi
     watch_instance
     mind_container
   done
@@ -151,6 +156,7 @@ end_instance() {
   if [[ $cause == evicted ]]; then
     give_reason "$pod_folder/logs/$name.$instance.log" "$(<"$pod_folder/tmp/.evicted")"
   fi
+  leave_message
   again=''
   ! wants_restart || again=1
   journal ended "$name" "instance=$instance" "exit=$code" "cause=$cause" ${again:+again=yes}
@@ -170,7 +176,7 @@ watch_instance() {
 # INDEX LOG: become the container. Standard error is the job's until the last moment: what we say is not in the log.
 launch() {
   container_log=$2
-  exec </dev/null >/proc/self/fd/7 4>&- 6>&- 7>&- 8<&- 9<&- || refuse "cannot write the log $2"
+  exec </dev/null >/proc/self/fd/7 3>&- 4>&- 5>&- 6>&- 7>&- 8<&- 9<&- || refuse "cannot write the log $2"
   check_identity
   [[ -d $pod_folder/tmp/$name ]] || refuse 'cannot make its scratch folder'
   umask 022

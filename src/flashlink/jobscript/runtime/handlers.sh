@@ -25,7 +25,7 @@ attempt() {
 
 # HANDLER...: start it, in a process group of its own: $attempting.
 begin_attempt() {
-  ("handle_$1" "${@:2}") </dev/null >"$pod_folder/tmp/$name.said" 2>&1 4>&- 6>&- 7>&- 8<&- 9<&- &
+  ("handle_$1" "${@:2}") </dev/null >"$pod_folder/tmp/$name.said" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8<&- 9<&- &
   attempting=$!
 }
 
