@@ -38,7 +38,7 @@ def is_up(job: Any, *names: str) -> bool:
 def assert_nothing_left(job: Any) -> None:
     """No process, no folder of the job; what is for the user stays."""
     job.wait_for(lambda: not job.processes() and not shells(job), 15)
-    job.wait_for(lambda: not (job.folder / "tmp").exists() and not (job.folder / "volumes").exists(), 15)
+    job.wait_for(lambda: not (job.folder / "tmp").exists() and not (job.folder / "volumes").exists(), 60)
     assert not Path("/dev/shm", f"flashlink-{job.pod.uid}").exists()
     assert str(job.folder) not in Path("/proc/mounts").read_text()
     assert {path.name for path in job.folder.iterdir()} <= {"job.log", "job.sh", "journal", "logs"}
@@ -166,15 +166,17 @@ def test_a_killed_supervisor_takes_its_container_along_while_the_others_go_on(st
     assert_nothing_left(job)
 
 
-def test_a_killed_prober_leaves_nothing_and_the_container_goes_on(start: Start) -> None:
-    probe = Probe(Exec(("true",)), period=1)
-    main = Container("main", "", ("sh", "-c", "echo up; sleep 4; exit 3"), life=Life(liveness=probe))
+def test_a_killed_prober_is_followed_by_another(start: Start, tmp_path: Path) -> None:
+    ill = tmp_path / "ill"
+    probe = Probe(Exec(("sh", "-c", 'test ! -e "$0"', str(ill))), period=1, failures=1)
+    main = Container("main", "", ("sh", "-c", WAIT), life=Life(liveness=probe))
     job = start(main)
     job.wait_for(lambda: is_up(job))
     (prober,) = [pid for pid in children(supervisor(job)) if pid in shells(job)]
     os.kill(prober, signal.SIGKILL)
-    assert job.wait(30) == 3
-    assert [(event.exit, event.cause) for event in job.ended("main")] == [(3, "exited")]
+    ill.touch()
+    job.wait(30)
+    assert [event.cause for event in job.ended("main")] == ["probe"]
     assert_nothing_left(job)
 
 

@@ -16,6 +16,7 @@ from flashlink.jobscript import journal
 from flashlink.jobscript.limits import limited, scratch
 from flashlink.jobscript.plan import Step
 from flashlink.pods.pod import Container, EmptyDir, Mount, Pod, Resources
+from flashlink.site.config import Containers, Grants, Site
 from flashlink.site.runtime import can_mount
 
 Start = Callable[..., Any]
@@ -126,10 +127,13 @@ def cgroup() -> Iterator[Path]:
     folder.rmdir()
 
 
-def test_what_the_kernel_kills_for_want_of_memory_is_told(start: Start, cgroup: Path) -> None:
+@pytest.mark.parametrize("lines", ["", "true"])
+def test_what_the_kernel_kills_for_want_of_memory_is_told(start: Start, cgroup: Path, lines: str) -> None:
     join = ["sh", "-c", f'echo $$ >{cgroup}/cgroup.procs && exec "$@"', "sh"]
     greedy = Container("greedy", "", (sys.executable, "-c", HOLD, "300"))
-    job = start(greedy, shell("killed", "sleep 3; kill -9 $$"), prefix=join)
+    site = Site(containers=Containers(runtime="host"), grants=Grants(pre_exec=True))
+    more = {"site": site, "annotations": {"slurm-job.vk.io/pre-exec": lines}}
+    job = start(greedy, shell("killed", "sleep 3; kill -9 $$"), prefix=join, **more)
     job.wait(60)
     assert ends(job) == {"greedy": (137, "oom"), "killed": (137, "signal")}
     assert job.reason("greedy").startswith("OOMKilled: the kernel ended it")

@@ -163,6 +163,14 @@ class Pods:
             self.lab.give(folder)
         return folder
 
+    def path_without(self, *missing: str) -> str:
+        """A PATH of all programs of the worker but these."""
+        tools = self.shared / "bin"
+        tools.mkdir()
+        for program in set(self.lab.programs) - set(missing):
+            (tools / program).symlink_to(f"/usr/bin/{program}")
+        return str(tools)
+
     def start(
         self,
         spec: Mapping[str, Any],

@@ -185,3 +185,14 @@ with socket.create_server(("127.0.0.1", 18999)) as server:
     job = pods.start(one(main, terminationGracePeriodSeconds=1))
     job.until(is_ready, 40)
     stop(job)
+
+
+def test_a_worker_without_util_linux_starts_no_container_that_is_probed_by_commands(pods):
+    env = {"PATH": pods.path_without("nsenter", "setpriv")}
+    job = pods.run(one(shell(RUN, livenessProbe=probe(sh("true")))), env=env)
+    assert ended(job) == [(128, "runtime", False)]
+    expected = (
+        "its probes or hooks are commands, and this machine has no nsenter (util-linux), by which they get into it"
+    )
+    assert job.reason() == f"{expected}\n"
+    assert job.log() == b""

@@ -176,7 +176,10 @@ HOOK: Mapping[str, Rule] = {
 
 #: Fields of ExecAction.
 EXEC: Mapping[str, Rule] = {
-    "command": _honoured("with the container's environment; $(VAR) is expanded in probes"),
+    "command": _honoured(
+        "with the container's environment; $(VAR) is expanded in probes; needs nsenter and setpriv (util-linux) on the "
+        "worker, and without them the container is not started"
+    ),
 }
 
 #: Fields of HTTPGetAction.
@@ -366,7 +369,10 @@ RESOURCES: Mapping[str, Rule] = {
 
 #: Fields of EnvVar.
 VARIABLE: Mapping[str, Rule] = {
-    "name": _honoured("of letters, digits and '_'"),
+    "name": _honoured(
+        "of letters, digits and '_'; others are refused, as Apptainer hands variables to a container by a shell, which "
+        "knows no such names"
+    ),
     "value": _honoured("byte for byte"),
     "valueFrom": _refused("arrived unresolved; interLink's virtual kubelet and 'flashlink submit' resolve it"),
 }

@@ -22,7 +22,9 @@ start_apptainer() {
   set_network
   set_fuses
   set_root
-  if enters_container; then # by the namespaces of a user, which a setuid Apptainer would not make
+  if enters_container; then
+    check_enter
+    # By the namespaces of a user, which a setuid Apptainer would not make.
     options+=(--userns)
   fi
   options+=(${pod_options[@]+"${pod_options[@]}"})

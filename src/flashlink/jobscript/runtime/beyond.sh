@@ -7,6 +7,7 @@ pre_exec_lines=''
 pre_exec_mesh='' # the script that gets the rest of the job as its arguments
 pre_exec_ip=''
 beyond=''        # the process that runs the lines, or is beyond them
+main_shell=''    # for the script that is beyond them: the job's
 
 # LINES MESH IP
 pre_exec() { pre_exec_lines=$1 pre_exec_mesh=$2 pre_exec_ip=$3; }
@@ -45,7 +46,7 @@ write_lines() {
 
 # FOLDER: become the lines. 7 and 8 are what the script beyond them takes for its output again.
 become_lines() {
-  export TMPDIR=$1 SLIRP_TMPDIR=$1/mesh FLASHLINK_BEYOND=$1
+  export TMPDIR=$1 SLIRP_TMPDIR=$1/mesh FLASHLINK_BEYOND=$1 FLASHLINK_BEFORE=$$
   [[ ! $pre_exec_ip ]] || export POD_IP=$pre_exec_ip
   cd -- "$1" || exit
   exec 7>&1 8>&2
@@ -62,7 +63,8 @@ become_lines() {
 # The pod itself, after its lines: all but what the shell before them does.
 live_beyond() {
   exec 1>&7 2>&8 7>&- 8>&-
-  export -n FLASHLINK_BEYOND
+  main_shell=$FLASHLINK_BEFORE
+  export -n FLASHLINK_BEYOND FLASHLINK_BEFORE
   trap 'finish_beyond "$?"' EXIT
   printf '%s\n' "$$" >"$FLASHLINK_BEYOND/process"
   cd / || abandon 'cannot leave its folder'

@@ -105,8 +105,7 @@ start_instance() {
   child=$!
   tell_main leader "$name" "$child"
   if needs_prober; then
-    probe_container 4>&- 6>&- 7>&- 8<&- &
-    prober=$!
+    start_prober
   else
     : >"$pod_folder/tmp/$name.up"
   fi
@@ -170,6 +169,7 @@ watch_instance() {
   ((looks % 5)) || note_beside
   ((looks % 20)) || write_journal
   watch_memory
+  ((looks % 20)) || mind_prober
   [[ $stop ]] || job_lives || stop_container cancelled
 }
 

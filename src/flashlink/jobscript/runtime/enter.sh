@@ -1,6 +1,15 @@
 # shellcheck shell=bash
 # A further process in a container that runs (docs/decisions/008).
 
+# What its probes and hooks will need is there, or the container does not start.
+check_enter() {
+  local program
+  for program in nsenter setpriv; do
+    type -P "$program" >/dev/null ||
+      refuse "its probes or hooks are commands, and this machine has no $program (util-linux), by which they get into it"
+  done
+}
+
 # COMMAND...: become a process beside the first one of a container of Apptainer: in its namespaces, in the working directory in which
 # it was started, with its environment; which is that of its last exec, so the values that the pod gives stand over it. Nothing of the container's environment may reach the programs of this machine
 # that lead there: a library that LD_PRELOAD names would be loaded by them, outside of the container.
@@ -9,7 +18,6 @@ enter_container() {
   local -a way=() tidy=() plain=() late=()
   [[ $first ]] || find_first || fail 'its first process has not started yet'
   way=("$(type -P setpriv)" --no-new-privs "$(type -P nsenter)" --target "$inside")
-  [[ ${way[0]} && ${way[2]} ]] || fail 'this machine has no nsenter and setpriv (util-linux), by which a command gets into a container'
   way+=(--user --preserve-credentials --mount --pid)
   for kind in ipc net uts cgroup; do
     [[ /proc/self/ns/$kind -ef /proc/$inside/ns/$kind ]] || way+=("--$kind")

@@ -128,10 +128,10 @@ find_oom_counter() {
   done <"${oom_counter%/*}/cgroup.procs"
 }
 
-# PID: true if it is the job's main shell, or descends from it.
+# PID: true if it is the job's main shell, or descends from it; beyond lines of pre-exec that shell is before them.
 is_of_job() {
   local pid=$1 line
-  while [[ $pid != "$$" ]]; do
+  while [[ $pid != "${main_shell:-$$}" ]]; do
     read -r line 2>/dev/null <"/proc/$pid/stat" || return 1
     read -r _ pid _ <<<"${line##*) }"
     ((pid > 1)) || return 1

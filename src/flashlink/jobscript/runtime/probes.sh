@@ -16,22 +16,48 @@ needs_prober() { ((${#post_start[@]} + ${#startup[@]} + ${#readiness[@]} + ${#li
 # True if the container is not ready from its first moment on.
 starts_unready() { ((${#post_start[@]} + ${#startup[@]} + ${#readiness[@]})); }
 
-# The shell beside the container of $child.
+# [READY]
+start_prober() {
+  probe_container "$@" 4>&- 6>&- 7>&- 8<&- &
+  prober=$!
+}
+
+# One that was killed is followed by another, which does not know how ready the container was told to be.
+mind_prober() {
+  local code
+  [[ $prober && ! $ending ]] && ! kill -0 "$prober" 2>/dev/null || return 0
+  await "$prober"
+  prober=''
+  ((code == 0)) || start_prober unknown
+}
+
+# [READY]: the shell beside the container of $child.
 probe_container() {
-  local failure='' ready=1 unwritten=''
-  [[ ! $unready ]] || ready=''
+  local failure='' ready=${1:-1} unwritten=''
+  [[ ! $unready || $ready == unknown ]] || ready=''
   trap 'kill_group "$attempting"; exit 0' TERM
   trap - USR1 USR2 HUP
   set -m
   await_first
+  is_up || bring_up
+  watch liveness readiness
+}
+
+is_up() {
+  local up=''
+  read -r up 2>/dev/null <"$pod_folder/tmp/$name.up"
+  [[ $up == "$instance" ]]
+}
+
+# The hook and the startup probe, once in the life of an instance.
+bring_up() {
   if ((${#post_start[@]})); then
     asking=post_start
     attempt 0 "${post_start[@]}" || condemn hook '' "its postStart hook failed: $failure"
   fi
   watch startup
-  : >"$pod_folder/tmp/$name.up"
+  printf '%s\n' "$instance" >"$pod_folder/tmp/$name.up"
   ((${#readiness[@]})) || tell_ready yes
-  watch liveness readiness
 }
 
 # Commands in a container need its first process.
