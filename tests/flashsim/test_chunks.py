@@ -82,7 +82,7 @@ def test_the_steps_follow_each_other_on_the_command_line(chunks):
         flash(
             "simulate",
             chunks / f"g{number}.parquet",
-            "--tables",
+            "--parameterizations",
             tables,
             "--seed",
             3,
@@ -90,7 +90,7 @@ def test_the_steps_follow_each_other_on_the_command_line(chunks):
             chunks / f"f{number}.parquet",
         )
     again = chunks / "again.parquet"
-    flash("simulate", chunks / "g1.parquet", "--tables", tables, "--seed", 3, "--output", again)
+    flash("simulate", chunks / "g1.parquet", "--parameterizations", tables, "--seed", 3, "--output", again)
     assert again.read_bytes() == (chunks / "f1.parquet").read_bytes()
     flash("analyse", chunks / "f0.parquet", chunks / "f1.parquet", "--generated", chunks / "g0.parquet", "--generated",
           chunks / "g1.parquet", "--output", chunks / "candidates.parquet")  # fmt: skip
@@ -103,8 +103,8 @@ def test_the_steps_follow_each_other_on_the_command_line(chunks):
 def test_bad_input_leaves_no_output(chunks):
     (chunks / "broken.json").write_text("{")
     for words in (
-        ["simulate", "g0.parquet", "--tables", "broken.json", "--seed", "1"],
-        ["simulate", "r0.parquet", "--tables", "broken.json", "--seed", "1"],
+        ["simulate", "g0.parquet", "--parameterizations", "broken.json", "--seed", "1"],
+        ["simulate", "r0.parquet", "--parameterizations", "broken.json", "--seed", "1"],
         ["parameterize", "--generated", "r0.parquet", "--reference", "r0.parquet"],
         ["parameterize", "--generated", "g1.parquet", "--reference", "r0.parquet"],
         ["analyse", "g0.parquet"],

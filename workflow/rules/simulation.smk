@@ -66,5 +66,5 @@ rule simulate:
         mem_mb=2000,
         runtime=60,
     shell:
-        "flashlink simulate {input.generated} --tables {input.tables} --seed {params.seed}"
+        "flashlink simulate {input.generated} --parameterizations {input.tables} --seed {params.seed}"
         " --output {output.sample} --record {output.record}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from flashlink import __version__
 from flashlink.errors import RequestError
 from flashlink.flashsim.matching import first_rows, rows_of
-from flashlink.flashsim.parameterizations.condition import Condition, Floats
+from flashlink.flashsim.parameterizations.condition import Condition
 from flashlink.flashsim.parameterizations.efficiency import Efficiency
 from flashlink.flashsim.parameterizations.ghosts import VARIABLES as GHOST_VARIABLES
 from flashlink.flashsim.parameterizations.ghosts import Ghosts
@@ -25,6 +26,42 @@ from flashlink.flashsim.tables import FORMAT, Tables, Training
 
 #: Fewer reconstructed particles than this cannot fill the bins.
 LEAST_TRACKS = 1000
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A training sample: what was generated and what the detailed simulation made of it.
+
+    Attributes:
+        generated: The generated particles of the events that both have.
+        reference: The reconstructed sample.
+        particles: Those of `generated` that are stable and charged.
+        category: The category of each of them, 0 where it was not reconstructed.
+        tracks: The tracks of `reference` that are of one of them.
+        truth: The particle of each.
+    """
+
+    generated: Columns
+    reference: Columns
+    particles: Columns
+    category: npt.NDArray[np.int8]
+    tracks: Columns
+    truth: Columns
+
+
+def match(generated: Columns, reference: Columns, least: int = LEAST_TRACKS) -> Matched:
+    """Match tracks with their particles; events that only one of the samples has are left out.
+
+    Raises:
+        RequestError: The samples do not belong together, or have fewer than `least` tracks.
+    """
+    generated = _selected(generated, np.isin(generated["event"], reference["event"]))
+    particles = _selected(generated, generated["stable"] & (generated["charge"] != 0))
+    rows = rows_of(reference["event"], reference["particle"], particles["event"], particles["particle"])
+    _check(reference, rows, particles, least)
+    category = _categories(len(particles["event"]), rows, reference["category"])
+    tracks, truth = _selected(reference, rows >= 0), _selected(particles, rows[rows >= 0])
+    return Matched(generated, reference, particles, category, tracks, truth)
 
 
 def parameterize(
@@ -42,30 +79,27 @@ def parameterize(
     Raises:
         RequestError: The samples do not belong together or are too small.
     """
-    generated = _selected(generated, np.isin(generated["event"], reference["event"]))
-    simulated = _selected(generated, generated["stable"] & (generated["charge"] != 0))
-    rows = rows_of(reference["event"], reference["particle"], simulated["event"], simulated["particle"])
-    _check(reference, rows, simulated)
-    tracks, truth = _selected(reference, rows >= 0), _selected(simulated, rows[rows >= 0])
-    condition, of_track = Condition.of(simulated), Condition.of(truth)
+    matched = match(generated, reference)
+    tracks = matched.tracks
+    condition, of_track = Condition.of(matched.particles), Condition.of(matched.truth)
     grid = Grid.fit(of_track)
     accepted = grid.accepts(condition)
-    category = _categories(len(condition), rows, reference["category"])
     return Tables(
         format=FORMAT,
         version=__version__,
         training=Training(
-            *digests, events=len(first_rows(generated["event"])), particles=len(condition), tracks=len(rows)
+            *digests, events=len(first_rows(matched.generated["event"])), particles=len(condition),
+            tracks=len(matched.reference["event"]),
         ),
         grid=grid,
-        efficiency=Efficiency.fit(condition[accepted], grid, category[accepted]),
-        resolution=Resolution.fit(of_track, grid, tracks["category"].astype(np.int8), residuals(tracks, truth)),
+        efficiency=Efficiency.fit(condition[accepted], grid, matched.category[accepted]),
+        resolution=Resolution.fit(of_track, grid, tracks["category"].astype(np.int8), residuals(tracks, matched.truth)),
         identification=Identification.fit(
             of_track, grid, tracks["category"].astype(np.int8), tracks["is_muon"].astype(bool),
             np.stack([tracks[name] for name in LIKELIHOODS], axis=1),
         ),
-        vertex=Vertex.fit(*_vertices(generated, reference)),
-        ghosts=_ghosts(grid, generated, _selected(reference, reference["particle"] < 0)),
+        vertex=fit_vertex(matched),
+        ghosts=fit_ghosts(matched, grid),
     )  # fmt: skip
 
 
@@ -86,7 +120,7 @@ def _selected(columns: Columns, rows: npt.NDArray[Any]) -> dict[str, npt.NDArray
     return {name: column[rows] for name, column in columns.items()}
 
 
-def _check(reference: Columns, rows: npt.NDArray[np.int64], simulated: Columns) -> None:
+def _check(reference: Columns, rows: npt.NDArray[np.int64], simulated: Columns, least: int) -> None:
     advice = "give the generated files that the reference was made from"
     real = reference["particle"] >= 0
     lost = np.flatnonzero(real & (rows < 0))
@@ -103,10 +137,10 @@ def _check(reference: Columns, rows: npt.NDArray[np.int64], simulated: Columns) 
             f"reference sample: event {event}, particle {particle} has true_pdg {reference['true_pdg'][different[0]]}, "
             f"the generated one {simulated['pdg'][rows[different[0]]]}; {advice}"
         )
-    if real.sum() < LEAST_TRACKS:
+    if real.sum() < least:
         raise RequestError(
-            f"reference sample: {real.sum()} tracks of particles of the generated sample are not the {LEAST_TRACKS} "
-            "that tables need at least; generate and simulate more events for the training"
+            f"reference sample: {real.sum()} tracks of particles of the generated sample are not the {least} "
+            "that are needed at least; generate and simulate more events for the training"
         )
 
 
@@ -120,17 +154,20 @@ def _categories(
     return categories
 
 
-def _vertices(generated: Columns, reference: Columns) -> tuple[Floats, Floats, Floats]:
-    """Multiplicity, residual and covariance of the primary vertex of each reconstructed event."""
+def fit_vertex(matched: Matched) -> Vertex:
+    """The parameterization of the primary vertex, from that of each reconstructed event."""
+    generated, reference = matched.generated, matched.reference
     there = first_rows(reference["event"])
     here = first_rows(generated["event"])
     here = here[np.searchsorted(generated["event"][here], reference["event"][there])]
     residual = np.stack([reference[name][there] - generated[name][here] for name in ("pv_x", "pv_y", "pv_z")], axis=1)
     quoted = {name: reference[name][there] for name in VERTEX_COVARIANCE}
-    return generated["multiplicity"][here].astype(np.float64), residual, vertex_covariances(quoted)
+    return Vertex.fit(generated["multiplicity"][here].astype(np.float64), residual, vertex_covariances(quoted))
 
 
-def _ghosts(grid: Grid, generated: Columns, ghosts: Columns) -> Ghosts:
+def fit_ghosts(matched: Matched, grid: Grid) -> Ghosts:
+    """The parameterization of ghosts."""
+    generated, ghosts = matched.generated, _selected(matched.reference, matched.reference["particle"] < 0)
     events = first_rows(generated["event"])
     multiplicity = generated["multiplicity"][events].astype(np.float64)
     of_ghost = np.searchsorted(generated["event"][events], ghosts["event"])

@@ -7,11 +7,15 @@ simulated, in whichever order and in however large batches.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from flashlink import __version__
+from flashlink.flashsim import tables
+from flashlink.flashsim.chunks import digests
 from flashlink.flashsim.files import Columns as Rows
+from flashlink.flashsim.learned import models
 from flashlink.flashsim.likelihoods import PARTS, combined
 from flashlink.flashsim.matching import first_rows
 from flashlink.flashsim.parameterizations.condition import Condition, Floats, Integers
@@ -59,6 +63,21 @@ def simulate(generated: Columns, learned: Parameterizations, seed: int, batch: i
     tracks["tracks"] = counts[where]
     tracks["track"] = np.arange(len(where)) - (np.cumsum(counts) - counts)[where]
     return {name: tracks[name].astype(dtype, copy=False) for name, dtype in SIMULATED.items()}
+
+
+def read_parameterizations(path: Path | None) -> tuple[Parameterizations, str]:
+    """Read parameterizations, with a sha256 that tells them from others: of the tables, or of the models' manifest.
+
+    Args:
+        path: A file of tables, or a folder of models; None for the models that come with flashlink.
+
+    Raises:
+        RequestError: There is none, or it is not whole.
+    """
+    path = path or models.shipped()
+    if path.is_dir():
+        return models.read(path), digests([path / "manifest.json"])[0]
+    return tables.read(path), digests([path])[0]
 
 
 def provenance(learned: Parameterizations, seed: int) -> dict[str, object]:

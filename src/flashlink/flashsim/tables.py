@@ -8,30 +8,27 @@
         "grid": {"log_p": {"name": "log10(p/MeV)", "edges": […]}, …},
         "efficiency": …, "resolution": …, "identification": …, "vertex": …, "ghosts": …}}
 
-An array is ``{"dtype": "<f4", "shape": [rows, columns], "zlib": "base64 of the deflated little-endian bytes"}``.
+Its arrays are those of `flashlink.flashsim.packed`.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin
 
 import msgspec
 import numpy as np
 
 from flashlink.errors import wrong
 from flashlink.flashsim.files import replacing
+from flashlink.flashsim.packed import pack, unpack
 from flashlink.flashsim.parameterizations.condition import Condition
 from flashlink.flashsim.parameterizations.efficiency import Efficiency
 from flashlink.flashsim.parameterizations.ghosts import Ghosts
 from flashlink.flashsim.parameterizations.grid import Grid
 from flashlink.flashsim.parameterizations.identification import Identification
 from flashlink.flashsim.parameterizations.interface import Sampled
-from flashlink.flashsim.parameterizations.photons import Photons
 from flashlink.flashsim.parameterizations.resolution import Resolution
 from flashlink.flashsim.parameterizations.vertex import Vertex
 from flashlink.flashsim.random import Draws
@@ -66,7 +63,6 @@ class Tables:
     Attributes:
         format: `FORMAT`.
         version: Of the flashlink that wrote it.
-        photons: None where the detailed sample came without photons.
     """
 
     format: int
@@ -78,7 +74,6 @@ class Tables:
     identification: Identification
     vertex: Vertex
     ghosts: Ghosts
-    photons: Photons | None = None
 
     def sample(self, condition: Condition, draws: Draws) -> Sampled:
         """Draw what becomes of particles, as `flashlink.flashsim.parameterizations.interface` wants it."""
@@ -103,7 +98,7 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
 
 def write(path: Path, tables: Tables) -> None:
     """Write the tables; the file appears complete or not at all, and the same tables give the same bytes."""
-    body = msgspec.json.encode(tables, enc_hook=_pack)
+    body = msgspec.json.encode(tables, enc_hook=pack)
     envelope = _Envelope(hashlib.sha256(body).hexdigest(), msgspec.Raw(body))
     with replacing(path) as temporary:
         temporary.write_bytes(msgspec.json.encode(envelope) + b"\n")
@@ -129,28 +124,6 @@ def read(path: Path) -> Tables:
         seen = msgspec.json.decode(envelope.tables, type=dict[str, msgspec.Raw]).get("format")
         if seen != msgspec.Raw(str(FORMAT).encode()):
             raise wrong(f"{path}: format", bytes(seen or b"").decode(), f"{FORMAT}, which this version reads", advice)
-        return msgspec.json.decode(envelope.tables, type=Tables, dec_hook=_unpack)
+        return msgspec.json.decode(envelope.tables, type=Tables, dec_hook=unpack)
     except msgspec.DecodeError as error:
         raise wrong(f"{path}: tables", str(error), "what this version reads", advice) from error
-
-
-def _pack(value: Any) -> dict[str, Any]:
-    if not isinstance(value, np.ndarray):
-        raise NotImplementedError(f"a field of tables has type {type(value)}")
-    little = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
-    data = base64.b64encode(zlib.compress(little.tobytes(), 6)).decode()
-    return {"dtype": little.dtype.str, "shape": value.shape, "zlib": data}
-
-
-def _unpack(wanted: Any, packed: Any) -> np.ndarray[Any, Any]:
-    if get_origin(wanted) is not np.ndarray:
-        raise NotImplementedError(f"a field of tables has type {wanted}")
-    try:
-        data = zlib.decompress(base64.b64decode(packed["zlib"], validate=True))
-        array = np.frombuffer(data, dtype=packed["dtype"]).reshape(packed["shape"])
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise ValueError(f"not a packed array ({error})") from error
-    (expected,) = get_args(get_args(wanted)[1])
-    if array.dtype.newbyteorder("=") != np.dtype(expected):
-        raise ValueError(f"an array of {array.dtype} where {np.dtype(expected)} belongs")
-    return array

@@ -12,15 +12,18 @@ from flashlink.jobscript.quote import call
 from flashlink.pods.pod import Files, Network
 
 
-def render(plan: JobPlan) -> str:
+def render(plan: JobPlan, *, masked: bool = False) -> str:
     """The job script: the same bytes for the same plan.
 
     Environment and secrets stand in it, so its file is to be 0700 in a folder that is 0700.
 
     Args:
         plan: The job.
+        masked: Leave the content of secrets out; for people to read, not to be run.
     """
-    return "\n".join(["#!/bin/bash", f"# {_comment(plan)}", "set -u", "", runtime(), *_declaration(plan), ""])
+    return "\n".join(
+        ["#!/bin/bash", f"# {_comment(plan)}", "set -u", "", runtime(), *_declaration(plan, masked=masked), ""]
+    )
 
 
 @cache
@@ -34,7 +37,7 @@ def _comment(plan: JobPlan) -> str:
     return f"Pod {plan.name}, as a job of flashlink. It holds secrets."
 
 
-def _declaration(plan: JobPlan) -> Iterator[str]:
+def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     identity = (plan.uid, str(plan.folder), plan.runtime, plan.executable)
     yield call("pod", *identity, str(plan.grace), str(plan.deadline))
     if plan.log_size:
@@ -59,9 +62,9 @@ def _declaration(plan: JobPlan) -> Iterator[str]:
     if plan.path:
         yield call("process_path", *plan.path)
     if plan.report:
-        yield _report(plan.report)
+        yield _report(plan.report, masked=masked)
     yield ""
-    yield from _volumes(plan)
+    yield from _volumes(plan, masked=masked)
     steps = (*plan.init_steps, *plan.steps)
     for index, step in enumerate(steps):
         yield ""
@@ -77,8 +80,8 @@ def _kind(step: Step, *, init: bool) -> str:
     return "init_container" if init else "container"
 
 
-def _report(report: Report) -> str:
-    return call("report_to", report.url, report.token, str(report.seconds), report.authority)
+def _report(report: Report, *, masked: bool) -> str:
+    return call("report_to", report.url, "" if masked else report.token, str(report.seconds), report.authority)
 
 
 def _network(network: Network) -> Iterator[str]:
@@ -90,7 +93,7 @@ def _network(network: Network) -> Iterator[str]:
         yield call("network_resolver", "alone" if network.resolver_alone else "", *network.resolver)
 
 
-def _volumes(plan: JobPlan) -> Iterator[str]:
+def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     calls = []
     for scratch in plan.scratch:
         calls.append(call("volume_memory" if scratch.in_memory else "volume_scratch", scratch.name))
@@ -98,16 +101,17 @@ def _volumes(plan: JobPlan) -> Iterator[str]:
             calls.append(call("limit_volume", scratch.name, *limit(scratch.size_limit)))
     for volume in plan.files:
         calls.append(call("volume_files", volume.name))
-        calls.extend(_files(volume))
+        calls.extend(_files(volume, masked=masked and volume.secret))
     yield "volumes() {"
     yield from (f"  {call} || return" for call in calls)
     yield "  return 0"
     yield "}"
 
 
-def _files(volume: Files) -> Iterator[str]:
+def _files(volume: Files, *, masked: bool) -> Iterator[str]:
     for file in volume.files:
-        yield call("volume_file", volume.name, file.path, f"{file.mode:04o}", _escaped(file.content))
+        content = "" if masked else _escaped(file.content)
+        yield call("volume_file", volume.name, file.path, f"{file.mode:04o}", content)
 
 
 #: Each byte for the %b of bash's printf. Quotes are escaped, too, as bash is slow to read quoted quotes.

@@ -1,0 +1,92 @@
+"""A chain of variables, each drawn given the condition and those before it: inference by onnxruntime.
+
+Rows go through the network in chunks of one fixed size, the last one filled up, on one thread: so what a row becomes
+depends on nothing but itself, bit for bit, and the working arrays stay in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flashlink.errors import RequestError
+from flashlink.flashsim.learned.variables import Continuous, Variable
+from flashlink.flashsim.parameterizations.condition import Floats
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+#: Rows of a chunk, as the files of models have them fixed.
+ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A model as a distribution of variables, given a condition.
+
+    Attributes:
+        variables: What it draws, in order.
+        inputs: Columns of the condition.
+        model: The bytes of an ONNX file, of the form that `flashlink.flashsim.learned.training.export` writes.
+    """
+
+    variables: tuple[Variable, ...]
+    inputs: int
+    model: bytes = field(repr=False)
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        # Only here: it takes long to import, and tables need none.
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        options.log_severity_level = 3
+        try:
+            session = onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a class of its own for each code, without a common one
+            raise RequestError(f"model: onnxruntime cannot load it ({' '.join(str(error).split())[:120]})") from error
+        found = {port.name: port.shape for port in session.get_inputs()}
+        wanted = {"condition": [self.inputs, ROWS], "uniform": [len(self.variables), ROWS]}
+        if found != wanted:
+            raise RequestError(f"model: has the inputs {found}, expected {wanted}; train it again")
+        return session
+
+    def sample(self, condition: Floats, uniform: Floats) -> Mapping[str, Floats]:
+        """Draw the variables.
+
+        Args:
+            condition: Features, shape (rows, inputs).
+            uniform: Numbers between 0 and 1, shape (variables, rows).
+
+        Returns:
+            Values by name of the variable, shape (rows,); 0 where a variable is absent.
+        """
+        inside = self._inside(condition, uniform)
+        by_name = {variable.name: column for variable, column in zip(self.variables, inside, strict=True)}
+        values = {variable.name: variable.decode(by_name[variable.name]) for variable in self.variables}
+        for variable in self.variables:
+            if isinstance(variable, Continuous) and variable.when:
+                there = np.asarray(variable.present)[by_name[variable.when].astype(np.int64)]
+                values[variable.name] = np.where(there, values[variable.name], 0.0)
+        return values
+
+    def _inside(self, condition: Floats, uniform: Floats) -> Floats:
+        """What the network answers, shape (variables, rows)."""
+        count = len(condition)
+        inside = np.empty((len(self.variables), count))
+        for start in range(0, count, ROWS):
+            rows = slice(start, min(start + ROWS, count))
+            size = rows.stop - start
+            inputs = {
+                "condition": np.zeros((self.inputs, ROWS), dtype=np.float32),
+                "uniform": np.full((len(self.variables), ROWS), 0.5, dtype=np.float32),
+            }
+            inputs["condition"][:, :size], inputs["uniform"][:, :size] = condition[rows].T, uniform[:, rows]
+            inside[:, rows] = self._session.run(None, inputs)[0][:, :size]
+        return inside

@@ -1,0 +1,175 @@
+"""The training of one chain: minibatches, early stop, checkpoints from which it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import optax
+
+from flashlink.errors import wrong
+from flashlink.flashsim.files import replacing
+from flashlink.flashsim.learned.training.network import Parameters, Shape, initial, log_likelihood, see
+
+Floats = npt.NDArray[np.float64]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a chain is trained.
+
+    Attributes:
+        trunk: Widths of the layers that all variables share.
+        head: Width of the layer of each variable's own.
+        components: Of each mixture.
+        epochs: Passes over the training rows, at most.
+        patience: Epochs without a better validation before it stops.
+        batch: Rows of a step.
+        rate: Learning rate at the beginning; it falls to nothing as a cosine.
+    """
+
+    trunk: tuple[int, ...] = (192, 128, 64)
+    head: int = 32
+    components: int = 6
+    epochs: int = 8
+    patience: int = 3
+    batch: int = 2048
+    rate: float = 2e-3
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to train on or to validate with.
+
+    Attributes:
+        condition: Scaled features, shape (rows, inputs).
+        inside: Encoded variables, NaN where absent, shape (rows, variables).
+        weight: Of each row, shape (rows,); may be negative.
+    """
+
+    condition: npt.NDArray[np.float32]
+    inside: Floats
+    weight: npt.NDArray[np.float32]
+
+
+@dataclass
+class Progress:
+    """How far a training is; what a checkpoint holds besides the parameters.
+
+    Attributes:
+        epoch: Epochs that are done.
+        best: Least validation loss so far.
+        best_epoch: After which epoch.
+        losses: Training and validation loss of each epoch.
+    """
+
+    epoch: int
+    best: float
+    best_epoch: int
+    losses: list[tuple[float, float]]
+
+
+def fit(
+    shape: Shape, settings: Settings, train: Rows, valid: Rows, seed: int, checkpoint: Path | None = None,
+    told: Callable[[Progress], None] = lambda _: None,
+) -> tuple[dict[str, npt.NDArray[np.float32]], Progress]:  # fmt: skip
+    """Train a network; the same arguments give the same parameters, interrupted or not.
+
+    Args:
+        shape: The network.
+        settings: How.
+        train: What to learn from.
+        valid: What tells when to stop.
+        seed: Of the first parameters and of the order of the rows.
+        checkpoint: File to go on from, if it is there, and to write after each epoch.
+        told: Called after each epoch.
+
+    Returns:
+        The parameters of the epoch with the least validation loss, and how it went.
+
+    Raises:
+        RequestError: The checkpoint is not whole, or of another training.
+    """
+    steps = max(len(train.condition) // settings.batch, 1)
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(5.0),
+        optax.adam(optax.cosine_decay_schedule(settings.rate, steps * settings.epochs, alpha=0.005)),
+    )
+    parameters: Parameters = {name: jnp.asarray(value) for name, value in initial(shape, seed).items()}
+    state, best = optimizer.init(parameters), parameters
+    progress = Progress(0, np.inf, 0, [])
+    mark = _mark(shape, settings, train, seed)
+    if checkpoint is not None and checkpoint.exists():
+        (parameters, best, state), progress = _load(checkpoint, mark, (parameters, best, state))
+    seen, seen_valid = see(shape, train.inside), see(shape, valid.inside)
+
+    def loss(parameters: Parameters, *rows: jax.Array) -> jax.Array:
+        condition, seen, inside, weight = rows
+        return -(weight * log_likelihood(parameters, shape, condition, seen, inside).sum(axis=1)).mean()
+
+    @jax.jit
+    def step(parameters: Parameters, state: Any, *rows: jax.Array) -> tuple[Parameters, Any, jax.Array]:
+        value, slope = jax.value_and_grad(loss)(parameters, *rows)
+        change, state = optimizer.update(slope, state, parameters)
+        return optax.apply_updates(parameters, change), state, value
+
+    measured = jax.jit(loss)
+    while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
+        order = np.random.default_rng([seed, 2, progress.epoch]).permutation(len(train.condition))
+        total = 0.0
+        for number in range(steps):
+            rows = order[number * settings.batch : (number + 1) * settings.batch]
+            batch = (train.condition[rows], seen[rows], train.inside[rows].astype(np.float32), train.weight[rows])
+            parameters, state, value = step(parameters, state, *batch)
+            total += float(value)
+        whole = 0.0
+        for start in range(0, len(valid.condition), settings.batch):
+            part = slice(start, start + settings.batch)
+            inside = valid.inside[part].astype(np.float32)
+            batch = (valid.condition[part], seen_valid[part], inside, valid.weight[part])
+            whole += float(measured(parameters, *batch)) * len(inside)
+        progress.epoch += 1
+        progress.losses.append((total / steps, whole / len(valid.condition)))
+        if progress.losses[-1][1] < progress.best:
+            best, progress.best, progress.best_epoch = parameters, progress.losses[-1][1], progress.epoch
+        if checkpoint is not None:
+            _save(checkpoint, mark, (parameters, best, state), progress)
+        told(progress)
+    return {name: np.asarray(value) for name, value in best.items()}, progress
+
+
+def _mark(shape: Shape, settings: Settings, train: Rows, seed: int) -> str:
+    """What tells one training from another."""
+    digest = hashlib.sha256(repr((shape, settings, seed)).encode())
+    for array in (train.condition, train.inside, train.weight):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _save(path: Path, mark: str, tree: Any, progress: Progress) -> None:
+    leaves = {f"leaf {number}": np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(tree))}
+    note = msgspec.json.encode({"mark": mark, "progress": asdict(progress)}).decode()
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, note=np.array(note), **leaves)
+
+
+def _load(path: Path, mark: str, like: Any) -> tuple[Any, Progress]:
+    advice = "remove it to train from the beginning"
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            note = msgspec.json.decode(str(held["note"]))
+            leaves, tree = jax.tree.flatten(like)
+            found = [jnp.asarray(held[f"leaf {number}"]) for number in range(len(leaves))]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.DecodeError) as error:
+        raise wrong(f"checkpoint {path}", str(error), "a whole checkpoint", advice) from error
+    if note["mark"] != mark:
+        raise wrong(f"checkpoint {path}", note["mark"][:12], f"one of this training, {mark[:12]}", advice)
+    return jax.tree.unflatten(tree, found), msgspec.convert(note["progress"], Progress)

@@ -1,0 +1,98 @@
+"""The variables that a chain draws one after the other, and how they look inside of it.
+
+A variable either is one of a few classes, or continuous. A continuous one is mapped so that, over the whole training,
+it is distributed as a logistic variable: quantile to quantile, linear between and beyond. It may be absent, by the
+class that was drawn before: a likelihood of a detector that the track never reached.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from flashlink.flashsim.parameterizations.condition import Floats
+
+#: Quantiles to which a continuous variable is mapped; the outermost keep 1 in 10,000 beyond.
+_QUANTILES = 1 / (1 + np.exp(-np.linspace(-9.21, 9.21, 65)))
+
+
+class Classes(msgspec.Struct, frozen=True, tag="classes", forbid_unknown_fields=True):
+    """A variable with few values.
+
+    Attributes:
+        name: Its name.
+        values: They, in increasing order.
+    """
+
+    name: str
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, name: str, values: Floats) -> Classes:
+        """With the values that a training sample has."""
+        return cls(name, tuple(np.unique(values).tolist()))
+
+    def encode(self, values: Floats) -> Floats:
+        """Indices of values; of others, that of the next larger one."""
+        return np.minimum(np.searchsorted(self.values, values), len(self.values) - 1).astype(np.float64)
+
+    def decode(self, inside: Floats) -> Floats:
+        """Values of indices."""
+        return np.asarray(self.values)[inside.astype(np.int64)]
+
+
+class Continuous(msgspec.Struct, frozen=True, tag="continuous", forbid_unknown_fields=True):
+    """A variable with a density.
+
+    Attributes:
+        name: Its name.
+        knots: Values of increasing size.
+        places: What they are mapped to, increasing.
+        ends: The least and the largest value of the training: none is drawn beyond.
+        when: Name of a variable of classes before it on which it depends whether this one is there; "" if it always is.
+        present: For each of those classes, whether it is there.
+    """
+
+    name: str
+    knots: tuple[float, ...]
+    places: tuple[float, ...]
+    ends: tuple[float, float]
+    when: str = ""
+    present: tuple[bool, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, values: Floats, when: str = "", present: tuple[bool, ...] = ()) -> Continuous:
+        """Mapped by the quantiles of a training sample; of rows where it is there."""
+        knots = np.quantile(values, _QUANTILES)
+        places = np.log(_QUANTILES / (1 - _QUANTILES))
+        # Quantiles that are too close to tell apart merge into one in the middle of their places.
+        least = 1e-6 * max(float(np.ptp(knots)), 1e-12)
+        group = np.cumsum(np.diff(knots, prepend=knots[0]) > least)
+        middle = np.bincount(group, weights=places) / np.bincount(group)
+        first = knots[np.searchsorted(group, np.arange(len(middle)))]
+        if len(first) == 1:
+            first, middle = np.array([first[0], first[0] + 1]), np.array([0.0, 1.0])
+        ends = float(values.min()), float(values.max())
+        return cls(name, tuple(first.tolist()), tuple(middle.tolist()), ends, when, present)
+
+    def encode(self, values: Floats) -> Floats:
+        """From values to the inside."""
+        return _linear(values, self.knots, self.places)
+
+    def decode(self, inside: Floats) -> Floats:
+        """From the inside to values."""
+        return np.clip(_linear(inside, self.places, self.knots), *self.ends)
+
+
+Variable = Classes | Continuous
+
+
+def _linear(values: Floats, knots: tuple[float, ...], places: tuple[float, ...]) -> Floats:
+    """Piecewise linear, and beyond the ends as in the outermost pieces."""
+    inside: npt.NDArray[np.float64] = np.interp(values, knots, places)
+    for end, inner, beyond in ((0, 1, values < knots[0]), (-1, -2, values > knots[-1])):
+        if beyond.any():
+            slope = (places[end] - places[inner]) / (knots[end] - knots[inner])
+            inside = np.where(beyond, places[end] + slope * (values - knots[end]), inside)
+    return inside
