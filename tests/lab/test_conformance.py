@@ -10,6 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ from flashlink.client import manifests
 
 CHECKOUT = Path(__file__).parents[2]
 CASES = sorted((Path(__file__).parent / "conformance").glob("*.yaml"))
+
+#: What each site has beside the usual.
+SITES: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "granting": {"grants": {"pre_exec": True, "job_script": True}, "volumes": {"fuse": "host"}},
+}
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -60,13 +67,24 @@ def flashlink(lab: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plugin(lab: Any, flashlink: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plugin]:
-    folder = tmp_path_factory.mktemp("conformance")
+def plugins(lab: Any, flashlink: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Plugin]]:
+    """The plugin of a site that grants no more than volumes, and by name that of one that grants all."""
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(_plugin(lab, flashlink, tmp_path_factory.mktemp(name), changes))
+            for name, changes in SITES.items()
+        }
+
+
+@contextmanager
+def _plugin(lab: Any, flashlink: Path, folder: Path, changes: dict[str, Any]) -> Iterator[Plugin]:
     for name in ("shared", "scratch", "cvmfs/sft.example.org"):
         (folder / name).mkdir(parents=True)
     (folder / "shared" / "given").write_text("of the worker\n")
     (folder / "cvmfs" / "sft.example.org" / "hello").write_text("from a repository\n")
-    (folder / "site.yaml").write_text(yaml.safe_dump(_site(lab, folder)))
+    site = _site(lab, folder)
+    site = {**site, **{table: {**site.get(table, {}), **keys} for table, keys in changes.items()}}
+    (folder / "site.yaml").write_text(yaml.safe_dump(site))
     for path in (folder, *folder.rglob("*")):
         os.chown(path, lab.user, lab.user)
     inside = ["env", "FLASHLINK_BACKOFF=1", flashlink, "plugin", "--config", folder / "site.yaml"]
@@ -112,13 +130,15 @@ def read(case: Path, folder: Path) -> tuple[list[Any], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
-def test_conformance(case: Path, plugin: Plugin, record_property: Any) -> None:
+def test_conformance(case: Path, plugins: dict[str, Plugin], record_property: Any) -> None:
     began = time.monotonic()
+    *_, last = yaml.safe_load_all(case.read_text())
+    plugin = plugins[last.get("site", "usual")]
     kubelet = FakeVirtualKubelet(plugin)  # type: ignore[arg-type]
     requests, expect = read(case, plugin.folder)
     for request in requests:
         request.pod["metadata"].setdefault("annotations", {})
-        answer = kubelet.create(request.pod, container=request.container)
+        answer = kubelet.create(request.pod, container=request.container, jobScript=expect.get("job_script", ""))
         assert ("refused" in expect) == (answer.status_code != 200), answer.text
         if "refused" in expect:
             assert re.search(expect["refused"], answer.text), answer.text
