@@ -1,13 +1,22 @@
-"""Rates of generator, flash simulation and reference detector side by side, by processor time on one core.
+"""Generator, flash simulation and reference detector side by side: rates, start-up, memory, growth, two processes.
+
+All in one run on one machine, by processor time on one core where nothing else is said; each figure stands beside the
+peer that it is measured against and what is wanted of it.
 
 Run: .venv/bin/python benchmarks/production.py [EVENTS]
 """
 
+import json
+import os
 import platform
 import resource
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -16,11 +25,35 @@ import pythia8mc
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.generate import BLOCK, Source, generate
 from flashlink.flashsim.parameterize import parameterize
+from flashlink.flashsim.photons import parameterize_photons, photons_of, simulate_photons
 from flashlink.flashsim.pythia import B_TO_JPSI_K
 from flashlink.flashsim.reference import reconstruct
+from flashlink.flashsim.reference.geometry import default_geometry
+from flashlink.flashsim.reference.photons import reconstruct_photons
 from flashlink.flashsim.simulate import read_parameterizations, simulate
 
 SEED, TRAINING_SEED = 1, 2
+
+#: A process of its own that simulates a sample so many times over; says its processor time and its memory.
+_WORK = """
+import json, pickle, resource, sys, time
+started = time.process_time()
+from flashlink.flashsim.simulate import read_parameterizations, simulate
+imported = time.process_time() - started
+with open(sys.argv[1], "rb") as file:
+    particles = pickle.load(file)
+models, _ = read_parameterizations(None)
+def simulated(times):
+    start = time.process_time()
+    for seed in range(times):
+        tracks = simulate(particles, models, seed)
+    return time.process_time() - start
+simulated(1)
+wall = time.perf_counter()
+seconds = simulated(int(sys.argv[2]))
+print(json.dumps({"cpu": seconds, "wall": time.perf_counter() - wall, "import": imported,
+                  "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+"""
 
 Result = TypeVar("Result")
 
@@ -51,12 +84,13 @@ def charged(sample: Columns) -> int:
     return int((sample["stable"] & (sample["charge"] != 0)).sum())
 
 
-def main() -> None:
-    """Print the rates."""
-    events = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, seed {SEED}, one core")
-    training = generate(max(events // 2, 500), 0, TRAINING_SEED).columns
-    tables = parameterize(training, reconstruct(training, TRAINING_SEED)[0])
+def line(name: str, value: str, peer: str = "", wanted: str = "") -> None:
+    """One figure."""
+    print(f"| {name} | {value} | {peer} | {wanted} |", flush=True)
+
+
+def generator(events: int) -> tuple[float, float]:
+    """Processor seconds of our generator and of Pythia alone, for the same collisions, in turns."""
     pythia, source = bare_pythia(), Source(SEED)
     list(source.particles(events, 1))
     ours = alone = 0.0
@@ -65,6 +99,49 @@ def main() -> None:
         before = source.tried
         ours += timed(lambda: list(source.particles(first, min(BLOCK, events - first))))[1]  # noqa: B023  # called at once
         alone += timed(lambda: [pythia.next() for _ in range(source.tried - before)])[1]  # noqa: B023
+    return ours, alone
+
+
+def processes(particles: Columns) -> None:
+    """Start-up, memory, growth with the number of events, and two processes at once."""
+    import pickle
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "work.pickle"  # our own bytes, read back at once
+        with path.open("wb") as file:
+            pickle.dump(particles, file)
+
+        def work(times: int) -> dict[str, float]:
+            command = [sys.executable, "-c", _WORK, str(path), str(times)]
+            answer: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+            return answer
+
+        few, many = work(4), work(16)
+        line("start-up: import of the simulation", f"{few['import']:.2f} s of processor time", wanted="below 0.5 s")
+        ratio = many["cpu"] / few["cpu"]
+        line("4 times the events", f"{ratio:.2f} times the time", "4", "linear")
+        line(
+            "memory of a process that simulates", f"{many['memory']:.0f} MiB", f"{few['memory']:.0f} MiB for a quarter",
+            "below 500 MiB",
+        )  # fmt: skip
+        with ThreadPoolExecutor() as pool:
+            both = list(pool.map(work, (16, 16)))
+        gain = 2 * many["cpu"] / max(found["cpu"] for found in both)
+        cores = len(os.sched_getaffinity(0))
+        line("two processes at once", f"{gain:.2f} times one, by processor time", f"{cores} cores", "2")
+
+
+def main() -> None:
+    """Print the figures as a table."""
+    events = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, seed {SEED}")
+    load = os.getloadavg()[0]
+    print(f"{events} events; {len(os.sched_getaffinity(0))} cores, load {load:.1f} at the start")
+    training = generate(max(events // 2, 500), 0, TRAINING_SEED).columns
+    tables = parameterize(training, reconstruct(training, TRAINING_SEED)[0])
+    z = default_geometry().calorimeter.z
+    of_photons = parameterize_photons(training, reconstruct_photons(training, TRAINING_SEED), z)
+    ours, alone = generator(events)
     generated, whole = timed(lambda: generate(events, 0, SEED))
     particles = generated.columns
     models, _ = read_parameterizations(None)
@@ -73,21 +150,32 @@ def main() -> None:
     _, flash = timed(lambda: simulate(particles, models, SEED))
     _, binned = timed(lambda: simulate(particles, tables, SEED))
     _, reference = timed(lambda: reconstruct(particles, SEED))
+    _, photons = timed(lambda: simulate_photons(particles, of_photons, SEED))
+    _, clusters = timed(lambda: reconstruct_photons(particles, SEED))
+    number, lights = charged(particles), len(photons_of(particles)["event"])
 
-    number = charged(particles)
-    print(f"bare Pythia        {events / alone:12,.0f} events/s ({generated.tried} collisions for {events} events)")
-    print(
-        f"flashlink generate {events / ours:12,.0f} events/s, {alone / ours:.1%} of bare Pythia, files and tables aside"
+    line("figure", "flashlink", "peer in this run", "wanted")
+    print("|---|---|---|---|")
+    line("bare Pythia", f"{events / alone:,.0f} events/s", f"{generated.tried} collisions")
+    line("generate", f"{events / ours:,.0f} events/s", f"{alone / ours:.1%} of bare Pythia")
+    line("generate, start of Pythia and table included", f"{events / whole:,.0f} events/s")
+    line(
+        "flash simulation, tracks by learned models", f"{number / flash:,.0f} particles/s",
+        f"reference {number / reference:,.0f}; flash {reference / flash:.0f} times", "100,000 or more",
+    )  # fmt: skip
+    line("flash simulation, tracks by tables", f"{number / binned:,.0f} particles/s")
+    line("flash simulation, photons", f"{lights / photons:,.0f} photons/s", f"reference {lights / clusters:,.0f}")
+    total = ours + flash + photons
+    line(
+        "generate, tracks and photons", f"{events / total:,.0f} events/s", f"{alone / total:.1%} of bare Pythia",
+        "85 % or more",
+    )  # fmt: skip
+    processes(particles)
+    line("memory of this run", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
+    line(
+        "particles an event",
+        f"{number / len(np.unique(particles['event'])):.1f} charged, {lights / events:.1f} photons",
     )
-    print(f"learned models     {number / flash:12,.0f} particles/s, {events / flash:,.0f} events/s")
-    print(f"binned tables      {number / binned:12,.0f} particles/s, {events / binned:,.0f} events/s")
-    print(
-        f"reference detector {number / reference:12,.0f} particles/s; models are {reference / flash:.0f} times as fast"
-    )
-    print(f"generate + flash   {events / (ours + flash):12,.0f} events/s, {alone / (ours + flash):.1%} of bare Pythia")
-    print(f"the whole of flashlink generate, initialisation of Pythia included: {events / whole:,.0f} events/s")
-    print(f"peak memory        {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:12,.0f} MiB")
-    print(f"particles an event {number / len(np.unique(particles['event'])):12.1f}")
 
 
 if __name__ == "__main__":

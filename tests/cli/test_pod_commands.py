@@ -258,19 +258,21 @@ def test_a_wrong_duration(tmp_path: Path, since: str, capfd: pytest.CaptureFixtu
     assert "--since" in capfd.readouterr().err
 
 
-def test_script_masks_secret_volumes(
+def test_script_masks_secrets_wherever_they_are(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLASHLINK_SITE__CONTAINERS__RUNTIME", "host")
     mount = "    volumeMounts: [{name: v, mountPath: /v}]\n  volumes: [{name: v, secret: {secretName: s}}]\n"
-    path = manifest(tmp_path, "cat /v/word", more=mount)
+    path = manifest(tmp_path, "cat /v/word; echo $(WORD)", more=mount)
     assert run("script", path) == 0
     masked = capfd.readouterr().out
     assert masked.startswith("#!/bin/bash\n")
-    assert "cat /v/word" in masked
-    assert "volume_file v word 0644 '' " in masked
+    assert "hunter2" not in masked
+    places = ["volume_file v word 0644 '{}' ", "with_env WORD '{}'\n", "cat /v/word; echo {}'\n"]
+    assert all(place.format("(secret)") in masked for place in places)
     assert run("script", path, "--show-secrets") == 0
-    assert "volume_file v word 0644 hunter2 " in capfd.readouterr().out
+    shown = capfd.readouterr().out
+    assert all(place.replace("'{}'", "{}").format("hunter2") in shown for place in places)
 
 
 def test_script_tells_what_the_site_refuses(

@@ -164,6 +164,12 @@ def test_a_gun(tmp_path):
     assert metadata(path)["gun"]["pdg"] == 321
 
 
+def test_a_simulation_starts_without_what_only_training_and_reports_need():
+    heavy = "scipy", "matplotlib", "sklearn", "uproot", "awkward", "pythia8mc"
+    code = f"import sys, flashlink.flashsim.simulate; sys.exit(any(name in sys.modules for name in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_help_does_not_load_the_simulation():
     code = "import sys; from flashlink.cli import main; main(['generate', '--help']); sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

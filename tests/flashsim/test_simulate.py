@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from scipy.stats import poisson
 
 from flashlink.flashsim.matching import rows_of
+from flashlink.flashsim.parameterizations.ghosts import Ghosts
 from flashlink.flashsim.parameterize import residuals
 from flashlink.flashsim.samples import LONG, UPSTREAM
 from flashlink.flashsim.simulate import SIMULATED, simulate
@@ -139,6 +141,16 @@ def test_particles_outside_the_acceptance_make_no_track_and_those_beyond_trainin
     assert not (tracks["particle"] == 1).any()
     assert tracks["extrapolated"][tracks["particle"] == 0].all()
     assert tracks["extrapolated"][tracks["particle"] > 1].mean() < 0.02
+
+
+def test_numbers_of_ghosts_are_those_of_a_poisson_distribution():
+    random = np.random.default_rng(1)
+    uniform, mean = (random.integers(0, 2**32, 50_000) + 0.5) / 2**32, random.exponential(3, 50_000)
+    mean[:10] = 0
+    events = np.arange(50_000.0)
+    ghosts = Ghosts(events, mean, np.zeros(50_001, np.int32), np.zeros((0, 36), np.float32))
+    expected = np.where(mean > 0, poisson.ppf(uniform, np.maximum(mean, 1e-12)), 0)
+    assert (ghosts.number(events, uniform) == expected).all()
 
 
 def test_ghosts_come_as_often_as_in_training(toy, held_out):

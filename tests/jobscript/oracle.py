@@ -180,7 +180,7 @@ class Names:
 def names(request: dict[str, Any]) -> Names:
     """The names in the spec of a pod."""
     spec = request["pod"]["spec"]
-    hostname = spec.get("hostnameOverride") or spec.get("hostname") or ""
+    hostname = spec.get("hostnameOverride") or spec.get("hostname") or request["pod"]["metadata"]["name"]
     aliases = [" ".join([alias["ip"], *alias["hostnames"]]) for alias in spec.get("hostAliases") or []]
     config = spec.get("dnsConfig") or {}
     searches = config.get("searches") or []

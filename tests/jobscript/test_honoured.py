@@ -298,6 +298,7 @@ CASES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
 DNS = {"nameservers": ["10.0.0.53"], "searches": ["a.org"], "options": [{"name": "ndots", "value": "1"}]}
 CASES |= {
     ("PodSpec", "hostname"): ({"pod.spec.hostname": "me"}, {}),
+    ("PodSpec", "setHostnameAsFQDN"): ({"pod.spec.setHostnameAsFQDN": True}, {"pod.spec.subdomain": "sub"}),
     ("PodSpec", "hostnameOverride"): ({"pod.spec.hostnameOverride": "me.a.org"}, {}),
     ("PodSpec", "hostAliases"): ({"pod.spec.hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a"]}]}, {}),
     ("PodSpec", "dnsConfig"): ({"pod.spec.dnsConfig": DNS}, {}),

@@ -127,7 +127,7 @@ def test_an_empty_dir_is_shared(run: Start) -> None:
 
 def test_files_are_exact_with_their_modes_and_read_only(run: Start) -> None:
     content = bytes(range(256)) * 10
-    volume = Files("s", (File("bin", content, 0o400), File("run", b"#!/bin/sh\necho ran\n", 0o755)), secret=True)
+    volume = Files("s", (File("bin", content, 0o400), File("run", b"#!/bin/sh\necho ran\n", 0o755)))
     script = (
         "cat /flashlink-s/bin; stat -c %a /flashlink-s/bin /flashlink-s/run >&2; /flashlink-s/run >&2;"
         "echo x 2>/dev/null >/flashlink-s/new || echo refused >&2"

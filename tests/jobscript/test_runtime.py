@@ -180,7 +180,7 @@ def test_arguments_are_exact(start: Start) -> None:
 @pytest.mark.slow
 def test_no_value_is_in_an_argument_of_any_process(start: Start) -> None:
     secret = "s3cr3t-" + os.urandom(8).hex()
-    volume = Files("conf", (File("key", secret.encode()),), secret=True)
+    volume = Files("conf", (File("key", secret.encode()),))
     job = start(shell("main", 'sleep 1; test -n "$KEY"', env={"KEY": secret}), volumes={"conf": volume})
     hidden = (secret.encode(), base64.b64encode(secret.encode()))
     while job.process.poll() is None:

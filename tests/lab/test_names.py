@@ -9,10 +9,11 @@ from lab.specs import assert_clean, one, shell
 pytestmark = pytest.mark.lab
 
 
-def test_without_a_name_a_container_has_the_workers(pods):
-    own = pods.run(one(shell("hostname"))).log()
-    assert own.strip()
-    assert pods.run(one(shell("hostname"), hostNetwork=True, hostname="mine")).log() == own != b"mine\n"
+def test_without_a_name_a_container_has_the_pods_and_with_the_network_of_the_host_the_workers(pods):
+    job = pods.run(one(shell("hostname; grep -c '^127.0.0.1 pod$' /etc/hosts")))
+    assert job.log() == b"pod\n1\n", job.job_log
+    own = pods.run(one(shell("hostname"), hostNetwork=True, hostname="mine")).log()
+    assert own.strip() not in (b"", b"mine", b"pod")
 
 
 def test_a_container_has_its_name_and_resolves_it(pods):

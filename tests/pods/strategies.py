@@ -421,6 +421,7 @@ _settings = _object(
     securityContext=_security,
     nodeSelector=st.dictionaries(texts, texts, max_size=1),
     hostname=_labels,
+    setHostnameAsFQDN=st.booleans(),
     hostnameOverride=_labels,
     hostAliases=_few(_object({"ip": st.sampled_from(["10.0.0.1", "::1"]), "hostnames": _few(_labels, min_size=1)})),
 )

@@ -25,6 +25,7 @@ COMMANDS = {
     "parameterize": "Derive the flash simulation's tables from a reference sample.",
     "train": "Train the flash simulation's models on a reference sample.",
     "simulate": "Turn generated particles into reconstructed ones by the flash simulation.",
+    "photons": "Turn generated photons into clusters of the calorimeter by the flash simulation.",
     "validate": "Compare a flash-simulated sample with a detailed one, with a verdict.",
     "analyse": "Reconstruct J/psi and B+ candidates.",
     "convert": "Join samples and write them as Parquet or ROOT.",

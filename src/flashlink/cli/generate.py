@@ -14,7 +14,7 @@ import click
 )
 @click.option("--signal", type=int, help="PDG number of a particle that each event must have; 0 for any event.")
 @click.option("--decay", multiple=True, help="Line of Pythia's for the decay of one such particle; repeatable.")
-@click.option("--gun", type=click.Choice(["11", "13", "211", "321", "2212"]), help="Fire such particles instead.")
+@click.option("--gun", type=click.Choice(["11", "13", "211", "321", "2212", "22"]), help="Fire such particles instead.")
 @click.option("--gun-p", type=(float, float), default=(2e3, 1e5), show_default=True, help="Their momenta, MeV.")
 @click.option("--gun-eta", type=(float, float), default=(2.0, 5.0), show_default=True, help="Their pseudorapidities.")
 @click.option("--gun-particles", type=int, default=50, show_default=True, help="How many of them in an event.")

@@ -20,16 +20,23 @@ import click
 )
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Tables to write, JSON.")
 @click.option("--record", type=click.Path(path_type=Path), help="Write what the step did and cost, as JSON.")
-def command(generated: tuple[Path, ...], reference: tuple[Path, ...], output: Path, record: Path | None) -> None:
+@click.option("--photons", type=click.Path(path_type=Path), multiple=True, help="Its sample of photons; repeatable.")
+def command(
+    generated: tuple[Path, ...], reference: tuple[Path, ...], photons: tuple[Path, ...], output: Path,
+    record: Path | None,
+) -> None:  # fmt: skip
     """Derive the flash simulation's tables from a reference sample.
 
     Give the training a seed of its own: tables that were derived from the events that they then simulate look better
     than they are. Several files: `--generated a.parquet --generated b.parquet`.
     """
-    from flashlink.flashsim.chunks import digests, read_chunks
+    from dataclasses import replace
+
+    from flashlink.flashsim.chunks import digests, event_numbers, read_chunks
     from flashlink.flashsim.parameterize import parameterize
+    from flashlink.flashsim.photons import calorimeter_z, parameterize_photons
     from flashlink.flashsim.records import recording
-    from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
+    from flashlink.flashsim.samples import GENERATED, PHOTONS, RECONSTRUCTED
     from flashlink.flashsim.tables import write
 
     with recording("parameterize", record) as step:
@@ -38,6 +45,10 @@ def command(generated: tuple[Path, ...], reference: tuple[Path, ...], output: Pa
             read_chunks(reference, RECONSTRUCTED),
             (digests(generated), digests(reference)),
         )
+        if photons:
+            clusters = read_chunks(photons, PHOTONS)
+            particles = read_chunks(generated, GENERATED, event_numbers(reference))
+            tables = replace(tables, photons=parameterize_photons(particles, clusters, calorimeter_z(photons[0])))
         write(output, tables)
         training = tables.training
         step.events, step.particles, step.tracks = training.events, training.particles, training.tracks

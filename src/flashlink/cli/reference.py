@@ -15,14 +15,19 @@ import click
     "--output", type=click.Path(path_type=Path), required=True, help="Reconstructed sample to write, Parquet."
 )
 @click.option("--record", type=click.Path(path_type=Path), help="Write what the step did and cost, as JSON.")
-def command(generated: Path, seed: int, output: Path, record: Path | None) -> None:
+@click.option(
+    "--photons", type=click.Path(path_type=Path), help="Sample of calorimeter clusters to write too, Parquet."
+)
+def command(generated: Path, seed: int, output: Path, record: Path | None, photons: Path | None) -> None:
     """Simulate and reconstruct the particles of GENERATED in the detailed reference detector."""
     from flashlink.flashsim.chunks import batches
     from flashlink.flashsim.files import Columns, metadata, write_parts
     from flashlink.flashsim.matching import first_rows
     from flashlink.flashsim.records import recording
     from flashlink.flashsim.reference import provenance, reconstruct
-    from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
+    from flashlink.flashsim.reference.geometry import default_geometry
+    from flashlink.flashsim.reference.photons import reconstruct_photons
+    from flashlink.flashsim.samples import GENERATED, PHOTONS, RECONSTRUCTED
 
     with recording("reference", record, seed) as step:
 
@@ -34,3 +39,7 @@ def command(generated: Path, seed: int, output: Path, record: Path | None) -> No
 
         noted = provenance(seed) | {"generated": metadata(generated)}
         step.tracks = write_parts(output, parts(), RECONSTRUCTED, noted)
+        if photons:
+            clusters = (reconstruct_photons(particles, seed) for particles in batches([generated], GENERATED))
+            noted["calorimeter_z"] = default_geometry().calorimeter.z
+            step.numbers["clusters"] = write_parts(photons, clusters, PHOTONS, noted)

@@ -18,15 +18,14 @@ from flashlink.site.runtime import resolve
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--config", type=click.Path(path_type=Path), help="The site's file; the embedded local site without.")
-@click.option(
-    "--show-secrets", is_flag=True, help="Leave the contents of secret volumes in, so that the script can run."
-)
+@click.option("--show-secrets", is_flag=True, help="Leave the values of Secrets in, so that the script can run.")
 def command(files: tuple[str, ...], config: Path | None, show_secrets: bool) -> None:
     """Print the job script that the Pod in Kubernetes manifests would become on a site.
 
-    The pod's uid is new each time unless the manifest has one. Secrets that are variables are shown.
+    The pod's uid is new each time unless the manifest has one. Values of Secrets are masked, in volumes, variables and
+    arguments.
     """
-    requests = manifests.requests(manifests.load(files))
+    requests = manifests.requests(manifests.load(files), masked=not show_secrets)
     if len(requests) != 1:
         raise RequestError(f"{', '.join(files)}: {len(requests)} Pods and Jobs are in there; give exactly one")
     site = resolve(load(config))
@@ -36,4 +35,4 @@ def command(files: tuple[str, ...], config: Path | None, show_secrets: bool) -> 
         name = requests[0].pod["metadata"]["name"]
         raise RequestError(f"{', '.join(files)}: Pod {name}: {error}") from None
     folder = PurePosixPath(work_folder(site)) / pod.uid
-    click.echo(render(plan(pod, site, folder), masked=not show_secrets), nl=False)
+    click.echo(render(plan(pod, site, folder)), nl=False)

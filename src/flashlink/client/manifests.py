@@ -34,6 +34,10 @@ _SUFFIX_LETTERS = string.ascii_lowercase + string.digits
 _ONE_POD = {"completions": (None, 1), "parallelism": (None, 1), "suspend": (None, False)}
 
 
+#: What stands for a value that is not shown.
+MASK = "(secret)"
+
+
 class Manifest(dict[str, Any]):
     """A Kubernetes object that knows its file, for errors.
 
@@ -76,10 +80,14 @@ def load(paths: Sequence[str | Path]) -> list[Manifest]:
     return [manifest for path in paths for manifest in _documents(*_read(path))]
 
 
-def requests(manifests: Iterable[Mapping[str, Any]]) -> list[CreateRequest]:
+def requests(manifests: Iterable[Mapping[str, Any]], *, masked: bool = False) -> list[CreateRequest]:
     """One request for each Pod and Job, complete with a uid and with what it refers to.
 
     A pod that has a ``metadata.uid`` keeps it: flashlink's plugin runs one uid once, so sending it again is safe.
+
+    Args:
+        manifests: Kubernetes objects.
+        masked: Put `MASK` in place of every value of a Secret, wherever the pods use it; for people to read.
 
     Raises:
         RequestError: Something is not a Pod, Job, ConfigMap or Secret, or a pod refers to what is not there. The line
@@ -97,7 +105,8 @@ def requests(manifests: Iterable[Mapping[str, Any]]) -> list[CreateRequest]:
             case "ConfigMap":
                 _add(objects.config_maps, body)
             case "Secret":
-                _add(objects.secrets, Value(_plain_secret(body), body.place))
+                secret = _plain_secret(body)
+                _add(objects.secrets, Value(_masked(secret) if masked else secret, body.place))
             case _:
                 raise body["kind"].wrong("Pod, Job, ConfigMap, Secret or List")
     return [_request(Value(_with_identity(Value(pod, place)), place), objects) for pod, place in pods]
@@ -207,6 +216,11 @@ def _generated(metadata: Value) -> str:
     if not start:
         raise metadata["name"].wrong("a name")
     return start + "".join(secrets.choice(_SUFFIX_LETTERS) for _ in range(5))
+
+
+def _masked(secret: Mapping[str, Any]) -> dict[str, Any]:
+    mask = base64.b64encode(MASK.encode()).decode()
+    return {**secret, "data": dict.fromkeys(secret["data"], mask)}
 
 
 def _request(pod: Value, objects: resolve.Objects) -> CreateRequest:

@@ -16,6 +16,8 @@ LAST_ORIGIN = 2500.0
 CHARGED = (11, 13, 211, 321, 2212)
 LEPTONS = (11, 13)
 
+PHOTON = 22
+
 
 def kept(columns: Columns, occupancy: npt.NDArray[np.int64] | None = None) -> Columns:
     """Keep what can be seen and the signal chain, numbered, with the multiplicity of the event.

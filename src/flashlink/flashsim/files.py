@@ -114,7 +114,9 @@ class Joined:
 
 
 def join(paths: Sequence[Path], output: Path, names: Mapping[str, str] | None = None) -> Joined:
-    """Put samples one after the other into one file, Parquet or ROOT (TTree ``tracks``) by the suffix of `output`.
+    """Put samples one after the other into one file, Parquet or ROOT by the suffix of `output`.
+
+    The TTree is ``photons`` for samples of photons and ``tracks`` for all others.
 
     Memory holds one input at a time.
 
@@ -256,7 +258,8 @@ def _join_root(
 
     with uproot.recreate(output) as file:
         tree = file.mktree(
-            "tracks", {names.get(field.name, field.name): np.dtype(field.type.to_pandas_dtype()) for field in schema}
+            "photons" if "cluster" in schema.names else "tracks",
+            {names.get(field.name, field.name): np.dtype(field.type.to_pandas_dtype()) for field in schema},
         )
         for table in tables:
             if table.num_rows:

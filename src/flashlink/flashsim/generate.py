@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from flashlink import __version__
 from flashlink.errors import wrong
-from flashlink.flashsim.acceptance import CHARGED, ETA_RANGE, LEAST_MOMENTUM, LEPTONS, kept, places
+from flashlink.flashsim.acceptance import CHARGED, ETA_RANGE, LEAST_MOMENTUM, LEPTONS, PHOTON, kept, places
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.polarisation import longitudinal_decays
 from flashlink.flashsim.pythia import B_TO_JPSI_K, Collisions, Decays, Generator, Process
@@ -165,11 +165,12 @@ class Source:
 
 
 def _of_record(collisions: Collisions, side: npt.NDArray[np.float64]) -> Columns:
-    """The charged particles of collisions that go to their `side`, fast enough to be seen."""
+    """The charged particles of collisions that go to their `side`, fast enough to be seen, photons last."""
     forward = side[collisions.event] * collisions.momentum[:, 2] > _LEAST_PZ
     seen = collisions[np.flatnonzero(forward & collisions.final)]
-    seen = seen[np.flatnonzero(np.isin(np.abs(seen.pdg), CHARGED))]
-    charge = np.sign(seen.pdg) * np.where(np.isin(np.abs(seen.pdg), LEPTONS), -1, 1)
+    charged, photons = np.isin(np.abs(seen.pdg), CHARGED), seen.pdg == PHOTON
+    seen = seen[np.concatenate([np.flatnonzero(charged), np.flatnonzero(photons)])]
+    charge = np.sign(seen.pdg) * np.where(np.isin(np.abs(seen.pdg), LEPTONS), -1, 1) * (seen.pdg != PHOTON)
     return _part(seen.event, seen.pdg, charge, seen.momentum, seen.place)
 
 
@@ -185,9 +186,9 @@ def _of_decays(decays: Decays, event: npt.NDArray[np.int64]) -> Columns:
 
 
 def _others(chains: Columns, side: npt.NDArray[np.float64]) -> Columns:
-    """Of decays that are not the signal: the charged particles that go to their `side`."""
+    """Of decays that are not the signal: the charged particles and photons that go to their `side`."""
     forward = side[chains["event"]] * chains["pz"] > _LEAST_PZ
-    kept = np.flatnonzero(forward & chains["stable"] & np.isin(np.abs(chains["pdg"]), CHARGED))
+    kept = np.flatnonzero(forward & chains["stable"] & np.isin(np.abs(chains["pdg"]), (*CHARGED, PHOTON)))
     columns = {name: values[kept] for name, values in chains.items()}
     return columns | {"mother": np.full(len(kept), -1), "signal": np.zeros(len(kept), dtype=bool)}
 

@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from flashlink import __version__
 from flashlink.errors import wrong
+from flashlink.flashsim.acceptance import PHOTON
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.samples import GENERATED
 
 #: Classes that the gun fires: PDG number to mass in MeV (PDG 2024) and sign of the charge.
-_MASSES = {11: 0.51099895, 13: 105.6583755, 211: 139.57039, 321: 493.677, 2212: 938.27208816}
+_MASSES = {11: 0.51099895, 13: 105.6583755, 211: 139.57039, 321: 493.677, 2212: 938.27208816, 22: 0.0}
 _NEGATIVE = (11, 13)
 
 
@@ -69,12 +70,12 @@ def fire(
 
     Args:
         count: How many.
-        pdg: PDG number: 11, 13, 211, 321 or 2212; half of the particles are antiparticles.
+        pdg: PDG number: 11, 13, 211, 321, 2212 or 22; half of the particles are antiparticles.
         momentum: Range in MeV, even in the logarithm; equal ends give one momentum.
         eta: Range of the pseudorapidity, even.
         seed: Seed of the production.
         first_event: Number of the first event.
-        per_event: Particles in an event: they share its vertex, and it is its multiplicity.
+        per_event: Particles in an event: they share its vertex, and charged ones are its multiplicity.
         spot: Standard deviations of the vertices in x, y, z, mm.
 
     Returns:
@@ -93,15 +94,15 @@ def fire(
         "event": event,
         "particle": particle,
         "mother": np.full(count, -1),
-        "pdg": sign * pdg,
-        "charge": -sign if pdg in _NEGATIVE else sign,
+        "pdg": sign * pdg if pdg != PHOTON else np.full(count, PHOTON),
+        "charge": -sign if pdg in _NEGATIVE else sign * (pdg != PHOTON),
         "stable": np.ones(count),
         "signal": np.zeros(count),
         "px": transverse * np.cos(angle),
         "py": transverse * np.sin(angle),
         "pz": p * np.tanh(rapidity),
         "energy": np.hypot(p, _MASSES[pdg]),
-        "multiplicity": np.full(count, per_event),
+        "multiplicity": np.full(count, per_event * (pdg != PHOTON)),
     }
     columns |= dict(zip("xyz", place, strict=True))
     columns |= dict(zip(("pv_x", "pv_y", "pv_z"), place, strict=True))

@@ -19,7 +19,7 @@ import numpy as np
 import pyhepmc
 
 from flashlink.errors import RequestError, wrong
-from flashlink.flashsim.acceptance import CHARGED, kept
+from flashlink.flashsim.acceptance import CHARGED, PHOTON, kept
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.limits import check
 from flashlink.flashsim.samples import GENERATED
@@ -33,6 +33,7 @@ FINAL = (1, 999)
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _HEAD = re.compile(rb"\s*HepMC::Version")
 _END = re.compile(rb"HepMC::[A-Za-z0-9_]+-END_EVENT_LISTING\s*$")
+_SEEN = (*CHARGED, PHOTON)
 _COLUMNS = ("event", "occupancy", "pdg", "charge", "px", "py", "pz", "energy", "x", "y", "z", "pv_x", "pv_y", "pv_z",
             "mother", "stable", "signal")  # fmt: skip
 
@@ -135,7 +136,7 @@ def _collisions(event: Any, signal: int) -> Iterator[list[_Row]]:
         place = _collision(chain[0][0])
         collisions[place] = [_row(particle, place, mother, signal=True) for particle, mother in chain]
     for particle in event.particles:
-        if _is_final(particle) and abs(particle.pid) in CHARGED and particle.id not in members:
+        if _is_final(particle) and abs(particle.pid) in _SEEN and particle.id not in members:
             place = _collision(particle)
             collisions.setdefault(place, []).append(_row(particle, place, -1, signal=False))
     yield from collisions.values()

@@ -1,21 +1,22 @@
 """Samples: the tables that go from step to step, as Parquet, and as ROOT for analysis. Units: MeV, mm.
 
-Two kinds. A *generated* sample has one row a particle, a *reconstructed* one (from the flash simulation or from the
-reference detector alike) one row a track. Rows are ordered by event, then by particle.
+Three kinds. A *generated* sample has one row a particle, a *reconstructed* one (from the flash simulation or from the
+reference detector alike) one row a track, one of *photons* one row a cluster of the calorimeter. Rows are ordered by
+event, then by particle.
 """
 
 from __future__ import annotations
 
 from flashlink.flashsim.likelihoods import COMBINED, PARTS, PROBABILITIES
 
-#: Columns of a generated sample and their numpy types. Kept are the stable charged particles that can reach the
-#: spectrometer, and the whole signal decay chain.
+#: Columns of a generated sample and their numpy types. Kept are the stable charged particles and photons that can
+#: reach the spectrometer, the photons last, and the whole signal decay chain.
 GENERATED: dict[str, str] = {
     "event": "int64",  # number of the event, unique in a production whatever the chunks
     "particle": "int32",  # number of the particle in its event, from 0
     "mother": "int32",  # number of the nearest kept ancestor, -1 for none
     "pdg": "int32",  # PDG Monte Carlo number
-    "charge": "int8",  # in units of e; 0 for neutral members of the signal chain
+    "charge": "int8",  # in units of e
     "stable": "bool",  # final state: is simulated
     "signal": "bool",  # member of the forced decay chain
     "px": "float64",  # MeV
@@ -77,4 +78,20 @@ RECONSTRUCTED: dict[str, str] = {
     "pv_y": "float64",
     "pv_z": "float64",
     **dict.fromkeys(VERTEX_COVARIANCE, "float64"),
+}
+
+#: Lower triangle of the covariance of a cluster's x, y and energy.
+CLUSTER_COVARIANCE = ("cov_x_x", "cov_y_x", "cov_y_y", "cov_energy_x", "cov_energy_y", "cov_energy_energy")
+
+#: Columns of a sample of photons: clusters of the electromagnetic calorimeter.
+PHOTONS: dict[str, str] = {
+    "event": "int64",
+    "cluster": "int32",  # number of the cluster in its event, from 0
+    "particle": "int32",  # number of the generated photon that gave it most of its energy
+    "x": "float64",  # mm, where the photon met the face of the calorimeter
+    "y": "float64",
+    "energy": "float64",  # MeV
+    **dict.fromkeys(CLUSTER_COVARIANCE, "float64"),
+    "photon_dll": "float64",  # log-likelihood of a photon minus that of a hadron or a merged pair of photons
+    "clusters": "int32",  # of photons in the event, the same for all of them
 }

@@ -58,16 +58,16 @@ def states(tracks: Columns) -> Floats:
 
 def covariances(tracks: Columns) -> Floats:
     """The covariances of a reconstructed sample as symmetric matrices, shape (tracks, 5, 5)."""
-    return _symmetric(tracks, COVARIANCE, len(TRACK_PARAMETERS))
+    return symmetric(tracks, COVARIANCE, len(TRACK_PARAMETERS))
 
 
 def vertex_covariances(tracks: Columns) -> Floats:
     """The covariances of the primary vertices of a reconstructed sample, shape (tracks, 3, 3)."""
-    return _symmetric(tracks, VERTEX_COVARIANCE, 3)
+    return symmetric(tracks, VERTEX_COVARIANCE, 3)
 
 
-def _symmetric(columns: Columns, names: Sequence[str], size: int) -> Floats:
-    """Symmetric matrices from the columns of their lower triangles."""
+def symmetric(columns: Columns, names: Sequence[str], size: int) -> Floats:
+    """Symmetric matrices, shape (rows, size, size), from the columns of their lower triangles."""
     triangle = np.stack([np.asarray(columns[name], dtype=np.float64) for name in names], axis=1)
     matrices = np.empty((len(triangle), size, size))
     rows, below = np.tril_indices(size)

@@ -29,6 +29,7 @@ from flashlink.flashsim.parameterizations.ghosts import Ghosts
 from flashlink.flashsim.parameterizations.grid import Grid
 from flashlink.flashsim.parameterizations.identification import Identification
 from flashlink.flashsim.parameterizations.interface import Sampled
+from flashlink.flashsim.parameterizations.photons import Photons
 from flashlink.flashsim.parameterizations.resolution import Resolution
 from flashlink.flashsim.parameterizations.vertex import Vertex
 from flashlink.flashsim.random import Draws
@@ -63,6 +64,7 @@ class Tables:
     Attributes:
         format: `FORMAT`.
         version: Of the flashlink that wrote it.
+        photons: None where the detailed sample came without photons.
     """
 
     format: int
@@ -74,6 +76,7 @@ class Tables:
     identification: Identification
     vertex: Vertex
     ghosts: Ghosts
+    photons: Photons | None = None
 
     def sample(self, condition: Condition, draws: Draws) -> Sampled:
         """Draw what becomes of particles, as `flashlink.flashsim.parameterizations.interface` wants it."""

@@ -19,6 +19,7 @@ from flashlink.jobscript.fuse import mounts_in_container, mounts_on_worker
 from flashlink.jobscript.images import fetch_options, image
 from flashlink.jobscript.limits import limited, scratch
 from flashlink.jobscript.plan import JobPlan, Report, Step
+from flashlink.pods.network import usual_hostname
 from flashlink.pods.pod import USUAL_MESSAGE, Container, EmptyDir, Files, Message, Network, Pod, Resources
 from flashlink.pods.quantity import size
 from flashlink.site.config import Site
@@ -161,12 +162,14 @@ def _message(container: Container, *, on_host: bool) -> Message:
 
 
 def _network(pod: Pod, site: Site) -> Network:
-    if site.containers.runtime == "host" and pod.network != Network():
+    if site.containers.runtime != "host":
+        return pod.network
+    if pod.network not in (Network(), Network(hostname=usual_hostname(pod.name))):
         raise SiteError(
             "spec: this site runs pods without containers, which have the worker's names; "
             "leave hostname, hostAliases, dnsPolicy None and dnsConfig out"
         )
-    return pod.network
+    return Network()
 
 
 def _fake_root(pod: Pod, container: Container, site: Site) -> bool:

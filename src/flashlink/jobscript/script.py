@@ -12,18 +12,15 @@ from flashlink.jobscript.quote import call
 from flashlink.pods.pod import Files, Network
 
 
-def render(plan: JobPlan, *, masked: bool = False) -> str:
+def render(plan: JobPlan) -> str:
     """The job script: the same bytes for the same plan.
 
     Environment and secrets stand in it, so its file is to be 0700 in a folder that is 0700.
 
     Args:
         plan: The job.
-        masked: Leave the content of secrets out; for people to read, not to be run.
     """
-    return "\n".join(
-        ["#!/bin/bash", f"# {_comment(plan)}", "set -u", "", runtime(), *_declaration(plan, masked=masked), ""]
-    )
+    return "\n".join(["#!/bin/bash", f"# {_comment(plan)}", "set -u", "", runtime(), *_declaration(plan), ""])
 
 
 @cache
@@ -37,7 +34,7 @@ def _comment(plan: JobPlan) -> str:
     return f"Pod {plan.name}, as a job of flashlink. It holds secrets."
 
 
-def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
+def _declaration(plan: JobPlan) -> Iterator[str]:
     identity = (plan.uid, str(plan.folder), plan.runtime, plan.executable)
     yield call("pod", *identity, str(plan.grace), str(plan.deadline))
     if plan.log_size:
@@ -62,9 +59,9 @@ def _declaration(plan: JobPlan, *, masked: bool) -> Iterator[str]:
     if plan.path:
         yield call("process_path", *plan.path)
     if plan.report:
-        yield _report(plan.report, masked=masked)
+        yield _report(plan.report)
     yield ""
-    yield from _volumes(plan, masked=masked)
+    yield from _volumes(plan)
     steps = (*plan.init_steps, *plan.steps)
     for index, step in enumerate(steps):
         yield ""
@@ -80,8 +77,8 @@ def _kind(step: Step, *, init: bool) -> str:
     return "init_container" if init else "container"
 
 
-def _report(report: Report, *, masked: bool) -> str:
-    return call("report_to", report.url, "" if masked else report.token, str(report.seconds), report.authority)
+def _report(report: Report) -> str:
+    return call("report_to", report.url, report.token, str(report.seconds), report.authority)
 
 
 def _network(network: Network) -> Iterator[str]:
@@ -93,7 +90,7 @@ def _network(network: Network) -> Iterator[str]:
         yield call("network_resolver", "alone" if network.resolver_alone else "", *network.resolver)
 
 
-def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:
+def _volumes(plan: JobPlan) -> Iterator[str]:
     calls = []
     for scratch in plan.scratch:
         calls.append(call("volume_memory" if scratch.in_memory else "volume_scratch", scratch.name))
@@ -101,17 +98,16 @@ def _volumes(plan: JobPlan, *, masked: bool) -> Iterator[str]:
             calls.append(call("limit_volume", scratch.name, *limit(scratch.size_limit)))
     for volume in plan.files:
         calls.append(call("volume_files", volume.name))
-        calls.extend(_files(volume, masked=masked and volume.secret))
+        calls.extend(_files(volume))
     yield "volumes() {"
     yield from (f"  {call} || return" for call in calls)
     yield "  return 0"
     yield "}"
 
 
-def _files(volume: Files, *, masked: bool) -> Iterator[str]:
+def _files(volume: Files) -> Iterator[str]:
     for file in volume.files:
-        content = "" if masked else _escaped(file.content)
-        yield call("volume_file", volume.name, file.path, f"{file.mode:04o}", content)
+        yield call("volume_file", volume.name, file.path, f"{file.mode:04o}", _escaped(file.content))
 
 
 #: Each byte for the %b of bash's printf. Quotes are escaped, too, as bash is slow to read quoted quotes.

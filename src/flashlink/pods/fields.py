@@ -90,10 +90,13 @@ POD_SPEC: Mapping[str, Rule] = {
     "dnsConfig": _honoured("lines of /etc/resolv.conf after the worker's"),
     "enableServiceLinks": _NETWORK,
     "hostNetwork": _NETWORK,
-    "hostname": _honoured("the containers' own; without it, and with hostNetwork, they have the worker's"),
+    "hostname": _honoured("the containers' own; without it the pod's name; with hostNetwork the worker's"),
     "hostnameOverride": _honoured("as hostname, over which it stands"),
     "subdomain": _ignored("a name in the cluster's DNS, which does not know jobs"),
-    "setHostnameAsFQDN": _refused("a job does not know the cluster's domain; give the whole name in hostnameOverride"),
+    "setHostnameAsFQDN": _honoured(
+        "changes nothing without a subdomain, as in Kubernetes; with one it is refused, as a job does not know the "
+        "cluster's domain: give the whole name in hostnameOverride"
+    ),
     "shareProcessNamespace": _ignored("the containers of a job see each other's processes anyhow"),
     "hostUsers": _ACCOUNT,
     "os": _refused("workers run Linux", {"name": "linux"}),

@@ -77,7 +77,8 @@ def inner_path(value: Value, text: str | None = None) -> str:
     """
     path = value.text() if text is None else text
     if path.startswith("/") or not _sound(path):
-        raise Value(path, value.place).wrong("a relative path without '..'")
+        # Shown as written: what variables have put into it may be secret.
+        raise value.wrong("a relative path without '..'" + (" once its variables are in place" if text else ""))
     inner = posixpath.normpath(path)
     return "" if inner == "." else inner
 

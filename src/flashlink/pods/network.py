@@ -13,8 +13,8 @@ _OPTION = re.compile(r"[A-Za-z0-9_.:-]{1,255}", re.ASCII)
 _POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 
 
-def network(spec: Value) -> Network:
-    """The names in a pod's spec.
+def network(spec: Value, pod: str) -> Network:
+    """The names in the spec of a pod whose own name is `pod`.
 
     Raises:
         RequestError: One is no name or address, or cannot be had.
@@ -22,6 +22,11 @@ def network(spec: Value) -> Network:
     for container in (*spec["initContainers"].each(), *spec["containers"].each()):
         for port in container["ports"].each():
             _check_port(port)
+    if spec["setHostnameAsFQDN"].boolean() and spec["subdomain"]:
+        raise spec["setHostnameAsFQDN"].refuse(
+            "stands with a subdomain, and a job does not know the cluster's domain; give the whole name in "
+            "hostnameOverride"
+        )
     config = spec["dnsConfig"]
     fields.check(config, fields.DNS_CONFIG, "dnsConfig")
     servers = tuple(_address(server) for server in config["nameservers"].each())
@@ -29,7 +34,7 @@ def network(spec: Value) -> Network:
     if alone and not servers:
         raise config["nameservers"].wrong("a list of addresses, as dnsPolicy is None")
     return Network(
-        hostname="" if spec["hostNetwork"].boolean() else _hostname(spec),
+        hostname="" if spec["hostNetwork"].boolean() else _hostname(spec) or usual_hostname(pod),
         hosts=tuple(_alias(alias) for alias in spec["hostAliases"].each()),
         resolver=(
             *(f"nameserver {server}" for server in servers),
@@ -50,6 +55,11 @@ def _hostname(spec: Value) -> str:
     if spec["hostnameOverride"]:
         return names.subdomain(spec["hostnameOverride"])
     return names.label(spec["hostname"]) if spec["hostname"] else ""
+
+
+def usual_hostname(pod: str) -> str:
+    """What Kubernetes makes of a pod's name where nothing else is said: a host has 63 characters at most."""
+    return pod[:63].rstrip("-.")
 
 
 def _alias(alias: Value) -> str:

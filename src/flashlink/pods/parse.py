@@ -112,7 +112,7 @@ def parse_pod(request: CreateRequest) -> Pod:
         deadline=spec["activeDeadlineSeconds"].integer(1),
         grace=30 if grace is None else grace,
         job_script=job_script,
-        network=network(spec),
+        network=network(spec, names.subdomain(metadata["name"])),
         # Who made the script has gone by the jobConfig already.
         job_config=JobConfig() if job_script else job_config(Value(request.jobConfig, "jobConfig")),
         not_offloaded=away,

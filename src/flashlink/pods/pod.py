@@ -181,15 +181,10 @@ class EmptyDir:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """A volume of given files: config map, secret, projected or downward API. Read-only for containers.
-
-    Attributes:
-        secret: True if the content must not be shown (``flashlink script`` masks it).
-    """
+    """A volume of given files: config map, secret, projected or downward API. Read-only for containers."""
 
     name: str
     files: tuple[File, ...]
-    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)

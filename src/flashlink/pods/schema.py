@@ -58,6 +58,7 @@ _TYPES: dict[str, Schema] = {
     "scheme": {"enum": ["HTTP", "HTTPS"], **_TEXT},
     "seconds": _integer(0),
     "searches": _TEXTS,
+    "setHostnameAsFQDN": _BOOLEAN,
     "sizeLimit": _QUANTITY,
     "successThreshold": _integer(0),
     "terminationGracePeriodSeconds": _integer(0),

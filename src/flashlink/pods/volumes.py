@@ -64,7 +64,7 @@ def volume(value: Value, pod: Value, contents: Contents) -> Volume:
             return Files(name, _checked(value, _config_map(source, contents, _mode(source["defaultMode"]))))
         case ["secret"]:
             files = _secret(source, source["secretName"], contents, _mode(source["defaultMode"]))
-            return Files(name, _checked(value, files), secret=True)
+            return Files(name, _checked(value, files))
         case ["projected"]:
             return _projected(value, pod, contents)
         case ["downwardAPI"]:
@@ -123,12 +123,10 @@ def _projected(value: Value, pod: Value, contents: Contents) -> Files:
     delivered = contents.projected.get(value["name"].text())
     modes: dict[str, int] = {}
     files: list[File] = []
-    secret = False
     for source in projected["sources"].each():
         fields.check(source, fields.PROJECTION, "projected volume's source")
         for kind, part in source.items():
             fields.check_source(part, kind)
-        secret = secret or bool(source["secret"] or source["serviceAccountToken"])
         if source["secret"].given:
             files += _secret(source["secret"], source["secret"]["name"], contents, mode)
         elif delivered is not None:
@@ -139,7 +137,7 @@ def _projected(value: Value, pod: Value, contents: Contents) -> Files:
         else:
             kind = next((key for key, part in source.items() if part.given), "nothing")
             files += _absent(source[kind], f"the {kind} of a projected volume")
-    return Files(value["name"].text(), _checked(value, _map(delivered, modes, mode) + files), secret)
+    return Files(value["name"].text(), _checked(value, _map(delivered, modes, mode) + files))
 
 
 def _downward_volume(value: Value, pod: Value, contents: Contents) -> list[File]:

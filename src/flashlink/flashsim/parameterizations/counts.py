@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from flashlink.flashsim.parameterizations.condition import Floats, Integers
 
@@ -70,6 +69,8 @@ def refined(counts: Floats, levels: Sequence[Level], cells: tuple[int, int], str
 def _smoothed(counts: Floats, axes: Sequence[int], width: float) -> Floats:
     """Counts summed over a Gaussian neighbourhood along `axes`."""
     if width:
+        from scipy.ndimage import gaussian_filter1d  # only here: a simulation does without scipy, and starts quicker
+
         for axis in axes:
             # A smoothed count is a mean over neighbours; what it is worth is their sum.
             counts = 2 * np.sqrt(np.pi) * width * gaussian_filter1d(counts, width, axis=axis, mode="nearest")

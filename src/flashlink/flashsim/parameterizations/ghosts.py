@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import poisson
 
 from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.parameterizations.condition import Floats, Integers
@@ -65,7 +64,7 @@ class Ghosts:
     def number(self, multiplicity: Floats, uniform: Floats) -> Integers:
         """Ghosts in each event: Poisson with the rate of its multiplicity; `uniform` has shape (events,)."""
         rate = np.interp(multiplicity, self.multiplicity, self.rate)
-        return np.where(rate > 0, poisson.ppf(uniform, np.maximum(rate, 1e-12)), 0).astype(np.int64)
+        return _poisson(uniform, rate)
 
     def sample(self, multiplicity: Floats, uniform: Floats) -> Floats:
         """A row of `vectors` for each ghost, given the multiplicity of its event; arguments have shape (ghosts,)."""
@@ -76,3 +75,22 @@ class Ghosts:
         first, end = np.where(empty, 0, first), np.where(empty, len(self.vectors), end)
         row: Floats = self.vectors[first + (uniform * (end - first)).astype(np.int64)].astype(np.float64)
         return row
+
+
+def _poisson(uniform: Floats, mean: Floats) -> Integers:
+    """Numbers of a Poisson distribution, by the inverse of its cumulative distribution.
+
+    The means are few ghosts an event, for which adding up is quick; importing `scipy.stats` takes longer than a small
+    sample takes to simulate.
+    """
+    number = np.zeros(len(uniform), dtype=np.int64)
+    probability = np.exp(-mean)
+    below = probability.copy()
+    for count in range(1, int(mean.max(initial=0) + 12 * np.sqrt(mean.max(initial=0))) + 40):
+        more = uniform > below
+        if not more.any():
+            break
+        number += more
+        probability *= mean / count
+        below += probability
+    return number

@@ -40,19 +40,15 @@ def _measured_ratio(candidates: Candidates, calorimeter: Calorimeter, stream: St
     p = candidates.p
     through = (calorimeter.mip + calorimeter.mip_width * smear) / p
     shower = _LARGEST_RATIO * (1 - np.sqrt(1 - chance[1]))
-    electron = np.where(chance[0] < calorimeter.radiated, chance[1], 1 + _width(p, calorimeter) * smear)
+    electron = np.where(chance[0] < calorimeter.radiated, chance[1], 1 + calorimeter.resolution(p) * smear)
     hadron = np.where(chance[0] < calorimeter.through, through, shower)
     ratio = np.select([candidates.later == ELECTRON, candidates.later == MUON], [electron, through], hadron)
     neighbours = -np.log(chance[2]) * calorimeter.neighbours * candidates.multiplicity
     return np.asarray((np.maximum(ratio, 0) * p + neighbours) / candidates.measured_p)
 
 
-def _width(p: Floats, calorimeter: Calorimeter) -> Floats:
-    return np.hypot(calorimeter.stochastic / np.sqrt(p / 1000), calorimeter.constant)
-
-
 def _electron_density(ratio: Floats, p: Floats, calorimeter: Calorimeter) -> Floats:
-    peak = _normal(ratio, np.ones_like(ratio), _width(p, calorimeter))
+    peak = _normal(ratio, np.ones_like(ratio), calorimeter.resolution(p))
     return calorimeter.radiated * ((ratio > 0) & (ratio < 1)) + (1 - calorimeter.radiated) * peak
 
 

@@ -108,6 +108,13 @@ class Radiator:
 class Calorimeter:
     """The electromagnetic calorimeter; see ``geometry.toml``."""
 
+    z: float
+    inner: tuple[float, float]
+    zones: tuple[tuple[float, float, float], ...]
+    threshold: float
+    position: float
+    position_constant: float
+    depth: float
     stochastic: float
     constant: float
     mip: float
@@ -115,6 +122,25 @@ class Calorimeter:
     through: float
     radiated: float
     neighbours: float
+
+    def covers(self, x: Floats, y: Floats) -> Flags:
+        """Whether places on its face, in mm, lie on it and not in the hole."""
+        width, height, _ = self.zones[-1]
+        inside = (np.abs(x) < width) & (np.abs(y) < height)
+        return np.asarray(inside & ((np.abs(x) > self.inner[0]) | (np.abs(y) > self.inner[1])))
+
+    def cell(self, x: Floats, y: Floats) -> Floats:
+        """Side of the cell at places on its face, mm."""
+        inside = [(np.abs(x) < width) & (np.abs(y) < height) for width, height, _ in self.zones[:-1]]
+        return np.asarray(np.select(inside, [side for _, _, side in self.zones[:-1]], self.zones[-1][2]))
+
+    def resolution(self, energy: Floats) -> Floats:
+        """Relative error of an energy in MeV: stochastic and constant term."""
+        return np.asarray(np.hypot(self.stochastic / np.sqrt(energy / 1000), self.constant))
+
+    def position_error(self, x: Floats, y: Floats, energy: Floats) -> Floats:
+        """Error of the place of a shower of `energy` MeV in x and in y, mm."""
+        return np.asarray(self.cell(x, y) * np.hypot(self.position / np.sqrt(energy / 1000), self.position_constant))
 
 
 @dataclass(frozen=True)

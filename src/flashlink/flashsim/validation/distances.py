@@ -16,6 +16,13 @@ from flashlink.flashsim.validation.sample import Floats, Group, Mask, Pair, Side
 BINNED = ("log10 p", "eta", "phi", "multiplicity", "origin z")
 BINS = 4
 
+#: Pulls of each group.
+PULLED = {
+    "track": TRACK_PARAMETERS,
+    "vertex": ("pv_x", "pv_y", "pv_z"),
+    "photon": ("photon x", "photon y", "photon energy"),
+}
+
 #: Rows in a bin, at least; fewer say nothing.
 LEAST = 500
 
@@ -106,7 +113,7 @@ class Pull:
     """Residual over quoted error: half the central interval of 68 %, 1 if the errors are right.
 
     Attributes:
-        parameter: Of long tracks, or of primary vertices.
+        parameter: Of long tracks, of primary vertices or of photons.
         bin: Of which.
         reference: Width in the reference.
         flash: In the flash simulation.
@@ -152,8 +159,10 @@ def correlations(reference: Variables, flash: Variables) -> Correlations:
 
 
 def pulls(pair: Pair) -> Iterator[Pull]:
-    """Of long tracks, over all and in bins, and of primary vertices."""
-    for name, parameters in (("track", TRACK_PARAMETERS), ("vertex", ("pv_x", "pv_y", "pv_z"))):
+    """Of long tracks, primary vertices and photons, over all and in bins."""
+    for name, parameters in PULLED.items():
+        if name not in pair.reference.groups:
+            continue
         ours, theirs = (_pulled(side, name) for side in pair.sides)
         for bin_, here, there in _bins(ours, theirs):
             if min(here.sum(), there.sum()) >= LEAST:

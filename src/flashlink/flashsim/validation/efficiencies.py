@@ -26,7 +26,8 @@ class Efficiency:
     """A share in one bin, in both simulations.
 
     Attributes:
-        what: ``long``, ``upstream`` or ``downstream``: particles with such a track; ``is_muon``: of their long tracks.
+        what: ``long``, ``upstream`` or ``downstream``: particles with such a track; ``is_muon``: of their long tracks;
+            ``photon``: photons with a cluster.
         species: Name of the class of the particles.
         bin: Which of them.
         rows: Particles or tracks in it, in the reference and in the flash simulation.
@@ -61,6 +62,13 @@ def efficiencies(pair: Pair) -> Iterator[Efficiency]:
         yield from _shares(pair, what, (everyone, everyone), tuple(category == number for category in categories))
     of_long = tuple(category == LONG for category in categories)
     yield from _shares(pair, "is_muon", of_long, tuple(map(_muons, pair.sides)))
+    for condition, values in pair.photons.items():
+        everyone = np.ones(len(values), dtype=bool)
+        for bin_ in Bin.of(condition, values, BINS):
+            inside = bin_.inside(pair.photons, len(values))
+            found = _share("photon", "photon", bin_, inside, (everyone, everyone), tuple(s.photons for s in pair.sides))
+            if found:
+                yield found
 
 
 def ghost_rate(pair: Pair) -> GhostRate:
@@ -84,14 +92,20 @@ def _shares(
         for condition in CONDITIONS if of_species.any() else ():
             for bin_ in Bin.of(condition, pair.conditions[condition][of_species], BINS):
                 inside = of_species & bin_.inside(pair.conditions, len(of_species))
-                rows = [int((inside & mask).sum()) for mask in among]
-                if min(rows) < LEAST:
-                    continue
-                ours, theirs = (
-                    int((inside & mask & taken).sum()) / count
-                    for mask, taken, count in zip(among, found, rows, strict=True)
-                )
-                error = np.sqrt(
-                    sum(max(x * (1 - x), 1 / count) / count for x, count in zip((ours, theirs), rows, strict=True))
-                )
-                yield Efficiency(what, species, bin_, (rows[0], rows[1]), ours, theirs, float(error))
+                share = _share(what, species, bin_, inside, among, found)
+                if share:
+                    yield share
+
+
+def _share(
+    what: str, species: str, bin_: Bin, inside: Mask, among: tuple[Mask, ...], found: tuple[Mask, ...]
+) -> Efficiency | None:
+    """The shares in one bin; None where it has too few rows."""
+    rows = [int((inside & mask).sum()) for mask in among]
+    if min(rows) < LEAST:
+        return None
+    ours, theirs = (
+        int((inside & mask & taken).sum()) / count for mask, taken, count in zip(among, found, rows, strict=True)
+    )
+    error = np.sqrt(sum(max(x * (1 - x), 1 / count) / count for x, count in zip((ours, theirs), rows, strict=True)))
+    return Efficiency(what, species, bin_, (rows[0], rows[1]), ours, theirs, float(error))

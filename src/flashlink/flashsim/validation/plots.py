@@ -28,7 +28,7 @@ _COLOURS = (FOURTH, SECOND, FLASH, THIRD, "#868e96")
 _BINS, _OUTSIDE = 40, 0.0005
 
 _LABELS = {"log10 p": "log₁₀(p / MeV)", "eta": "η", "phi": "φ", "multiplicity": "multiplicity",
-           "origin z": "origin z [mm]"}  # fmt: skip
+           "origin z": "origin z [mm]", "x": "x [mm]", "y": "y [mm]"}  # fmt: skip
 
 
 def overview(numbers: Numbers) -> Plot:
@@ -87,16 +87,17 @@ def distributions(pair: Pair) -> Iterator[Plot]:
 def efficiency_figures(found: Sequence[Efficiency]) -> Iterator[Plot]:
     """Efficiency of long tracks and of is_muon, by species against each condition."""
     titles = {"long": "Efficiency of long tracks", "upstream": "Share of upstream tracks",
-              "downstream": "Share of downstream tracks", "is_muon": "is_muon of long tracks"}  # fmt: skip
+              "downstream": "Share of downstream tracks", "is_muon": "is_muon of long tracks",
+              "photon": "Efficiency of photons"}  # fmt: skip
     for what, title in titles.items():
         some = [value for value in found if value.what == what]
         if not some:
             continue
         with styled():
-            conditions = list(dict.fromkeys(value.bin.condition for value in some if value.bin.condition in BINNED))
+            conditions = list(dict.fromkeys(value.bin.condition for value in some if value.bin.condition in _LABELS))
             figure, grid = _grid(len(conditions), 3, size=(3.4, 2.5))
             for axes, condition in zip(grid, conditions, strict=False):
-                for colour, species in zip(_COLOURS, SPECIES, strict=True):
+                for colour, species in zip((*_COLOURS, FLASH), (*SPECIES, "photon"), strict=True):
                     bins = [value for value in some if (value.species, value.bin.condition) == (species, condition)]
                     _profile(axes, [(value.bin.low, value.bin.high, value.reference, value.flash,
                                      value.error / np.sqrt(2)) for value in bins], colour, species)  # fmt: skip

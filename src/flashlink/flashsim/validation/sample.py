@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,11 @@ from flashlink.flashsim.files import Columns
 from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.matching import first_rows, rows_of
 from flashlink.flashsim.parameterizations.condition import Condition
+from flashlink.flashsim.parameterizations.photons import PhotonCondition
 from flashlink.flashsim.parameterize import residuals
-from flashlink.flashsim.samples import GENERATED, HITS, LONG, RECONSTRUCTED, TRACK_PARAMETERS
+from flashlink.flashsim.photons import calorimeter_z, photons_of
+from flashlink.flashsim.photons import residuals as cluster_residuals
+from flashlink.flashsim.samples import GENERATED, HITS, LONG, PHOTONS, RECONSTRUCTED, TRACK_PARAMETERS
 from flashlink.flashsim.states import vertex_covariances
 
 Floats = npt.NDArray[np.float64]
@@ -51,12 +54,14 @@ class Side:
     Attributes:
         row: Row in `tracks` of each particle, -1 where it has none; shape (particles,).
         tracks: The reconstructed sample.
-        groups: ``track``, ``pid`` and ``vertex``.
+        groups: ``track``, ``pid`` and ``vertex``, and ``photon`` where clusters were given.
+        photons: Which of the generated photons have a cluster, shape (photons,); empty without clusters.
     """
 
     row: npt.NDArray[np.int64]
     tracks: Columns
     groups: dict[str, Group]
+    photons: Mask = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     @property
     def made(self) -> Mask:
@@ -92,6 +97,7 @@ class Pair:
         conditions: Of those, shape (particles,).
         reference: The detailed simulation.
         flash: The flash simulation.
+        photons: Conditions of the generated photons, where clusters were given.
     """
 
     generated: Columns
@@ -99,13 +105,27 @@ class Pair:
     conditions: Variables
     reference: Side
     flash: Side
+    photons: Variables = field(default_factory=dict)
 
     @classmethod
     def of(cls, generated: Columns, reference: Columns, flash: Columns) -> Pair:
         """Match two reconstructed samples with the generated particles of the same events."""
         particles = _rows(generated, np.flatnonzero(generated["stable"] & (generated["charge"] != 0)))
         sides = [_side(generated, particles, tracks) for tracks in (reference, flash)]
-        return cls(generated, particles, conditions(particles), *sides)
+        return cls(generated, particles, conditions(particles), sides[0], sides[1])
+
+    def with_photons(self, reference: Columns, flash: Columns, z: float) -> Pair:
+        """The same with the clusters of both; `z` is where these are, mm."""
+        photons = photons_of(self.generated)
+        condition = PhotonCondition.of(photons, z)
+        sides = []
+        for side, clusters in zip(self.sides, (reference, flash), strict=True):
+            rows = rows_of(clusters["event"], clusters["particle"], photons["event"], photons["particle"])
+            found = np.zeros(len(photons["event"]), dtype=bool)
+            found[rows] = True
+            groups = side.groups | {"photon": _photons(clusters, condition[rows], z)}
+            sides.append(replace(side, groups=groups, photons=found))
+        return replace(self, reference=sides[0], flash=sides[1], photons=_photon_conditions(condition, z))
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -123,8 +143,18 @@ class Pair:
             yield name, ours, self.flash.groups[name]
 
 
-def read_pair(generated: Sequence[Path], flash: Sequence[Path], reference: Sequence[Path], most: int) -> Pair:
+def read_pair(
+    generated: Sequence[Path], flash: Sequence[Path], reference: Sequence[Path], most: int,
+    photons: tuple[Sequence[Path], Sequence[Path]] = ((), ()),
+) -> Pair:  # fmt: skip
     """Match both simulations with the generated particles, in at most `most` of the events that all three have.
+
+    Args:
+        generated: Files of the generated sample.
+        flash: Of the flash simulation's tracks.
+        reference: Of the detailed simulation's tracks.
+        most: Events at most.
+        photons: Files of the clusters of the detailed and of the flash simulation, in this order; none by default.
 
     Raises:
         RequestError: They have no event in common, or a file cannot be read.
@@ -141,7 +171,10 @@ def read_pair(generated: Sequence[Path], flash: Sequence[Path], reference: Seque
             f"validate: {tracks} tracks of particles in {len(common)} common events; {LEAST_TRACKS} are needed "
             "at least: simulate more events"
         )
-    return pair
+    if not all(photons):
+        return pair
+    clusters = [read_chunks(paths, PHOTONS, common) for paths in photons]
+    return pair.with_photons(clusters[0], clusters[1], calorimeter_z(photons[0][0]))
 
 
 def conditions(particles: Columns) -> Variables:
@@ -191,6 +224,29 @@ def _track(truth: Columns, tracks: Columns) -> Variables:
     variables["chi2/ndf"] = tracks["chi2"] / tracks["ndf"]
     quality = ("ndf", "ghost_probability", *HITS)
     return variables | {name: np.asarray(tracks[name], dtype=np.float64) for name in quality}
+
+
+def _photon_conditions(condition: PhotonCondition, z: float) -> Variables:
+    """Direction as seen from the origin, and place on the face."""
+    return {
+        "log10 p": condition.log_e,
+        "eta": np.arcsinh(z / np.hypot(condition.x, condition.y)),
+        "phi": np.arctan2(condition.y, condition.x),
+        "x": condition.x,
+        "y": condition.y,
+        "multiplicity": condition.multiplicity,
+    }
+
+
+def _photons(clusters: Columns, condition: PhotonCondition, z: float) -> Group:
+    """Pulls, errors, correlation and likelihood of clusters."""
+    made = cluster_residuals(clusters, condition)
+    sigma = np.sqrt(np.einsum("nii->ni", made.covariance))
+    names = ("photon x", "photon y", "photon energy")
+    variables = {f"pull {name}": made.residual[:, k] / sigma[:, k] for k, name in enumerate(names)}
+    variables |= {f"log sigma {name}": np.log(sigma[:, k]) for k, name in enumerate(names)}
+    variables["correlation photon y x"] = made.covariance[:, 1, 0] / sigma[:, 0] / sigma[:, 1]
+    return Group(_photon_conditions(condition, z), variables | {"photon_dll": made.dll})
 
 
 def _vertices(generated: Columns, tracks: Columns) -> Group:

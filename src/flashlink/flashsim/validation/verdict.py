@@ -17,6 +17,7 @@ from scipy.stats import norm
 from flashlink.errors import RequestError, wrong
 from flashlink.flashsim.chunks import digests
 from flashlink.flashsim.files import metadata
+from flashlink.flashsim.samples import TRACK_PARAMETERS
 from flashlink.flashsim.validation.distances import TAIL
 from flashlink.flashsim.validation.measure import Numbers
 
@@ -29,7 +30,7 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         auc: Of the two-sample tests, at most.
-        pull: Width of the pulls of long tracks and primary vertices, from and to.
+        pull: Width of the pulls of long tracks, from and to; of vertices and photons relative to the reference.
         efficiency: Difference of an efficiency from the reference's in any bin, at most.
         identification: The same of the efficiency of identification at equal misidentification.
         mass: Relative difference of the width of a mass, at most.
@@ -143,8 +144,8 @@ def _pulls(numbers: Numbers, thresholds: Thresholds) -> Iterator[Check]:
         if pull.bin.condition:
             continue
         found = f"{pull.flash:.3f} ± {pull.error:.3f} (reference {pull.reference:.3f})"
-        # A vertex has tracks that are not its own, so the reference's errors do not tell all; the flash has to follow.
-        scale = pull.reference if pull.parameter.startswith("pv_") else 1.0
+        # A vertex has tracks and a cluster energy that are another's; not even the reference's errors tell that.
+        scale = pull.reference if pull.parameter not in TRACK_PARAMETERS else 1.0
         margin = 2 * pull.error
         holds = low * scale - margin <= pull.flash <= high * scale + margin
         wanted = f"{low} to {high}" + (" times the reference's" if scale != 1 else "")
@@ -163,7 +164,8 @@ def _efficiencies(numbers: Numbers, thresholds: Thresholds) -> Iterator[Check]:
             for found in numbers.efficiencies
             if found.what == what
         ]
-        name = "is_muon of long tracks in bins" if what == "is_muon" else f"efficiency of {what} tracks in bins"
+        names = {"is_muon": "is_muon of long tracks in bins", "photon": "efficiency of photons in bins"}
+        name = names.get(what, f"efficiency of {what} tracks in bins")
         yield _worst(name, f"within {thresholds.efficiency}, chance aside", excesses)
 
 
