@@ -131,7 +131,7 @@ def test_a_plugin_that_hangs_on_deletions_holds_up_no_job(foreign: Any, fake: An
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert foreign.records() == []
-    assert len(fake.deleted) == 3
+    assert len(set(fake.deleted)) == 3  # who had to wait for an answer may have asked again
 
 
 @pytest.mark.slow
