@@ -11,6 +11,7 @@ from flashlink.errors import RequestError
 from flashlink.flashsim.chunks import digests
 from flashlink.flashsim.files import write
 from flashlink.flashsim.samples import GENERATED, LONG, RECONSTRUCTED
+from flashlink.flashsim.simulate import provenance
 from flashlink.flashsim.validation.distances import correlations, distance, distances, width
 from flashlink.flashsim.validation.efficiencies import efficiencies
 from flashlink.flashsim.validation.identification import curve, curves
@@ -208,6 +209,12 @@ def test_a_simulation_that_was_trained_on_what_it_is_compared_with_is_told(tmp_p
     for trained, holds in ((["another"], True), (["another", *digests([files["generated"]])], False)):
         write(tmp_path / "flash.parquet", samples[2], RECONSTRUCTED, {"trained_on": trained})
         assert held_out([files["generated"]], [tmp_path / "flash.parquet"]).holds is holds
+
+
+def test_a_simulated_sample_says_what_its_simulation_was_trained_on(tmp_path, trained, files, samples):
+    tables = replace(trained[2], training=replace(trained[2].training, generated=tuple(digests([files["generated"]]))))
+    write(tmp_path / "flash.parquet", samples[2], RECONSTRUCTED, provenance(tables, seed=1))
+    assert held_out([files["generated"]], [tmp_path / "flash.parquet"]).holds is False
 
 
 def test_too_few_tracks_are_refused(files):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -19,34 +20,48 @@ import click
 @click.option(
     "--output", type=click.Path(path_type=Path), required=True, help="Reconstructed sample to write, Parquet."
 )
+@click.option(
+    "--times",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Use each event so often (oversampling).",
+)
 @click.option("--record", type=click.Path(path_type=Path), help="Write what the step did and cost, as JSON.")
 def command(
-    generated: Path, parameterizations: Path | None, seed: int, output: Path, record: Path | None
+    generated: Path, parameterizations: Path | None, seed: int, output: Path, times: int, record: Path | None
 ) -> None:  # fmt: skip
     """Turn the particles of GENERATED into reconstructed tracks by the flash simulation."""
     import time
 
-    from flashlink.flashsim.chunks import read_chunks
-    from flashlink.flashsim.files import metadata, write
+    import numpy as np
+
+    from flashlink.flashsim.files import Columns, metadata, write_parts
+    from flashlink.flashsim.matching import first_rows
+    from flashlink.flashsim.oversampling import WEIGHT, copies
     from flashlink.flashsim.records import recording
-    from flashlink.flashsim.samples import GENERATED
     from flashlink.flashsim.simulate import SIMULATED, provenance, read_parameterizations, simulate
 
     with recording("simulate", record, seed) as step:
         learned, digest = read_parameterizations(parameterizations)
-        particles = read_chunks([generated], GENERATED)
-        start = time.process_time()
-        tracks = simulate(particles, learned, seed)
-        step.numbers["detector_seconds"] = round(time.process_time() - start, 4)
+        step.numbers = {"detector_seconds": 0.0, "extrapolated": 0}
+
+        def parts() -> Iterator[Columns]:
+            for particles in copies([generated], times):
+                start = time.process_time()
+                tracks = simulate(particles, learned, seed)
+                step.numbers["detector_seconds"] += time.process_time() - start
+                step.events += len(first_rows(particles["event"]))
+                step.particles += int((particles["stable"] & (particles["charge"] != 0)).sum())
+                step.numbers["extrapolated"] += int(tracks["extrapolated"].sum())
+                yield tracks | {"weight": np.full(len(tracks["event"]), 1 / times)}
+
         noted = provenance(learned, seed) | {"parameterizations": digest, "generated": metadata(generated)}
-        write(output, tracks, SIMULATED, noted)
-        step.events = len(set(particles["event"].tolist()))
-        step.particles = int((particles["stable"] & (particles["charge"] != 0)).sum())
-        step.tracks = len(tracks["event"])
-        step.numbers["extrapolated"] = int(tracks["extrapolated"].sum())
-    outside = int(tracks["extrapolated"].sum())
-    if outside:
-        share = f"{outside} of {len(tracks['event'])} tracks"
+        if times > 1:
+            noted["times"] = times
+        step.tracks = write_parts(output, parts(), SIMULATED | (WEIGHT if times > 1 else {}), noted)
+    if step.numbers["extrapolated"]:
+        share = f"{step.numbers['extrapolated']} of {step.tracks} tracks"
         click.echo(
             f"flashlink: {share} are of particles outside of what the training had; see `extrapolated`", err=True
         )

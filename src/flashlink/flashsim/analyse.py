@@ -24,6 +24,7 @@ from flashlink.flashsim.kinematics import (
     vertex,
 )
 from flashlink.flashsim.matching import pairs, rows_of
+from flashlink.flashsim.oversampling import original
 from flashlink.flashsim.parameterizations.condition import Integers
 from flashlink.flashsim.samples import COVARIANCE, GENERATED, LONG, RECONSTRUCTED, TRACK_PARAMETERS
 from flashlink.flashsim.states import covariances, states
@@ -154,16 +155,15 @@ def analyse(tracks: Columns, selection: Selection | None = None, generated: Colu
 
 def is_true(candidates: Columns, generated: Columns) -> npt.NDArray[np.int8]:
     """Whether the tracks of each candidate are those of one decay chain of its kind in the generated sample."""
+    event = original(candidates["event"])
     rows = {
-        name: rows_of(
-            candidates["event"], candidates[f"{name}_particle"], generated["event"], generated["particle"]
-        )
+        name: rows_of(event, candidates[f"{name}_particle"], generated["event"], generated["particle"])
         for name in ("mu_plus", "mu_minus", "kaon")
-    }  # fmt: skip
+    }
 
     def mother(of: Integers) -> Integers:
         number = np.where(of >= 0, generated["mother"][of], -1)
-        return rows_of(candidates["event"], number, generated["event"], generated["particle"])
+        return rows_of(event, number, generated["event"], generated["particle"])
 
     def pdg(of: Integers) -> Integers:
         return np.where(of >= 0, generated["pdg"][of], 0)

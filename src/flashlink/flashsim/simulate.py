@@ -82,7 +82,8 @@ def read_parameterizations(path: Path | None) -> tuple[Parameterizations, str]:
 
 def provenance(learned: Parameterizations, seed: int) -> dict[str, object]:
     """What a simulated sample notes of how it was made."""
-    return {"step": "simulate", "seed": seed, "version": __version__, "learned_version": learned.version}
+    noted = {"step": "simulate", "seed": seed, "version": __version__, "learned_version": learned.version}
+    return noted | {"trained_on": list(learned.trained_on)}
 
 
 def _batches(generated: Columns, batch: int) -> Iterator[Rows]:

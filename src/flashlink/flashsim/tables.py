@@ -78,6 +78,11 @@ class Tables:
     ghosts: Ghosts
     photons: Photons | None = None
 
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """sha256 of each file of generated particles that they were derived from."""
+        return self.training.generated
+
     def sample(self, condition: Condition, draws: Draws) -> Sampled:
         """Draw what becomes of particles, as `flashlink.flashsim.parameterizations.interface` wants it."""
         accepted = np.flatnonzero(self.grid.accepts(condition))

@@ -154,6 +154,11 @@ class Models:
         return self.manifest.version
 
     @property
+    def trained_on(self) -> tuple[str, ...]:
+        """sha256 of each file of generated particles that they were learned from."""
+        return self.manifest.origin.generated
+
+    @property
     def vertex(self) -> Vertex:
         """Of the primary vertex."""
         return self.event.vertex

@@ -41,12 +41,16 @@ class Parameterizations(Protocol):
 
     Attributes:
         version: Of the flashlink that made it.
+        trained_on: sha256 of each file of generated particles that it was made from.
         vertex: Of the primary vertex.
         ghosts: Of tracks that no particle made.
     """
 
     @property
     def version(self) -> str: ...  # noqa: D102  # the class docstring says it
+
+    @property
+    def trained_on(self) -> tuple[str, ...]: ...  # noqa: D102
 
     @property
     def vertex(self) -> Vertex: ...  # noqa: D102
