@@ -94,7 +94,11 @@ start_instance() {
   oom='' memory_used=0 beside=()
   ! starts_unready || unready=1
   remove_tree "$pod_folder/tmp/$name" # of the instance before
-  mkdir -p -- "$pod_folder/tmp/$name"
+  if [[ $pod_runtime == host ]]; then
+    mkdir -p -- "$pod_folder/tmp/$name"
+  else
+    mkdir -p -- "$pod_folder/tmp/$name/message"
+  fi
   tell_inits
   journal started "$name" "instance=$instance" ${unready:+ready=no}
   forget_log $((instance - 2))

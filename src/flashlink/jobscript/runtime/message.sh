@@ -11,7 +11,6 @@ await_message_link() {
   local place=$pod_folder/tmp/$name/message
   message_linked=1
   [[ $pod_runtime != host ]] || return 0
-  mkdir -- "$place"
   { : >"$place/text"; } 2>/dev/null
   [[ $message_path == /dev/?* ]] || return 0
   mkfifo -- "$place/up" "$place/go" && exec 3<>"$place/up" 5<>"$place/go" && message_linked=''

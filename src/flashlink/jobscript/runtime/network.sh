@@ -21,29 +21,24 @@ set_network() {
   if [[ $pod_hostname ]]; then
     options+=(--hostname "$pod_hostname")
   fi
+  local -a lines=()
   if [[ $pod_hostname ]] || ((${#host_lines[@]})); then
-    show_file /etc/hosts < <(
-      with_newline /etc/hosts
-      printf '%s\n' ${pod_hostname:+"127.0.0.1 $pod_hostname"} ${host_lines[@]+"${host_lines[@]}"}
-    )
+    mapfile -t lines 2>/dev/null </etc/hosts
+    show_file /etc/hosts ${lines[@]+"${lines[@]}"} ${pod_hostname:+"127.0.0.1 $pod_hostname"} ${host_lines[@]+"${host_lines[@]}"}
   fi
   if [[ $resolver_alone ]] || ((${#resolver_lines[@]})); then
-    show_file /etc/resolv.conf < <(
-      [[ $resolver_alone ]] || with_newline /etc/resolv.conf
-      printf '%s\n' ${resolver_lines[@]+"${resolver_lines[@]}"}
-    )
+    lines=()
+    [[ $resolver_alone ]] || mapfile -t lines 2>/dev/null </etc/resolv.conf
+    show_file /etc/resolv.conf ${lines[@]+"${lines[@]}"} ${resolver_lines[@]+"${resolver_lines[@]}"}
   fi
 }
 
-# FILE: its lines; the last may lack its end.
-with_newline() { printf '%s\n' "$(<"$1")"; }
-
-# PATH: the container sees standard input there, unless a volume is there.
+# PATH LINE...: the container sees these lines there, unless a volume is there.
 show_file() {
   local position file=$scratch/${1##*/}
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
     [[ $1/ != "${binds[position + 1]%/}"/* ]] || return 0
   done
-  cat >"$file" || refuse "cannot write its $1"
+  { printf '%s\n' "${@:2}" >"$file"; } 2>/dev/null || refuse "cannot write its $1"
   options+=(--mount "$(mount_option "$file" "$1" ro)")
 }
