@@ -80,6 +80,15 @@ def test_resources_are_rounded_up_in_slurms_units(fields: dict[str, Any], presen
     assert not [word for word in words if word.startswith(absent)]
 
 
+def test_scratch_is_asked_for_where_the_nodes_tell_theirs() -> None:
+    pod = spec(disk=MIB + 1)
+    assert "--tmp=2" in sbatch(pod, read({"tmp": True})).words
+    assert not [word for word in sbatch(pod, read({})).words if word.startswith("--tmp")]
+    assert not [word for word in sbatch(spec(), read({"tmp": True})).words if word.startswith("--tmp")]
+    flavours = read({"tmp": True, "flavours": [{"name": "diskless", "tmp": False}]})
+    assert not [word for word in sbatch(pod, flavours).words if word.startswith("--tmp")]
+
+
 @pytest.mark.parametrize(
     ("fields", "partition"),
     [

@@ -160,6 +160,13 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (state_folder(site), work_folder(site)) == (Path("/var/lib/flashlink"), Path("/scratch"))
 
 
+@pytest.mark.parametrize(
+    ("batch", "seconds"), [({}, 0.5), ({"system": "slurm"}, 3), ({"system": "slurm", "poll_seconds": 10}, 10)]
+)
+def test_a_scheduler_of_many_users_is_asked_less_often(tmp_path: Path, batch: dict[str, Any], seconds: float) -> None:
+    assert load(written(tmp_path, {"batch": batch}), {}).batch.interval == seconds
+
+
 def test_the_published_schema_is_in_step() -> None:
     command = "python -c 'import json, flashlink.site.load as s; print(json.dumps(s.schema(), indent=2))'"
     assert json.loads(SCHEMA.read_text()) == schema(), f"write {SCHEMA.name} anew with: {command}"

@@ -79,7 +79,7 @@ def serve(site: Site, ready: Callable[[str], None]) -> None:
         metrics = Metrics(pods.records, site.name)
         patient = PatientBatch(system, metrics.batch_call)
         reports = Reports(site.reports, state) if site.reports.listen else None
-        reconciler = Reconciler(pods, patient, site.batch.poll_seconds, reports)
+        reconciler = Reconciler(pods, patient, site.batch.interval, reports)
         routes = Routes(pods, reconciler, patient, metrics)
         _warn(site, door)
         reconciler.start()

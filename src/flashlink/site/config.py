@@ -19,7 +19,7 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     Attributes:
         system: Name of a ``flashlink.batch`` entry point.
-        poll_seconds: Time between two sweeps over all jobs.
+        poll_seconds: Time between two sweeps over all jobs; 0.5 for the local system and 3 for others unless given.
         cpus: Cores that the local system may fill; 0 means all of the machine's.
         memory: Memory that the local system may fill, as a Kubernetes quantity; "" means all of the machine's.
         pods: Most pods that the node offers.
@@ -27,11 +27,16 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """
 
     system: str = "local"
-    poll_seconds: Positive = 0.5
+    poll_seconds: Positive | None = None
     cpus: Annotated[int, msgspec.Meta(ge=0)] = 0
     memory: str = ""
     pods: Annotated[int, msgspec.Meta(ge=1)] = 1000
     options: dict[str, Any] = {}
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two sweeps: others than the local system have schedulers that many users ask."""
+        return self.poll_seconds or (0.5 if self.system == "local" else 3.0)
 
 
 class Containers(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -37,6 +37,8 @@ class Placement(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
         constraint: Features of the nodes.
         gpu: How a GPU is asked for, without its number: "gpu", "gpu:a100".
         exclusive: Jobs share their node with no other.
+        tmp: A pod's ephemeral storage is asked for by ``--tmp``. Only for nodes whose TmpDisk Slurm knows: it refuses
+            the job elsewhere.
         arguments: Further long options of sbatch, as "--licenses=cvmfs".
         prologue: Shell lines that run in the job before the pod, as "module load apptainer".
     """
@@ -48,6 +50,7 @@ class Placement(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     constraint: Name = ""
     gpu: Name = ""
     exclusive: bool | None = None
+    tmp: bool | None = None
     arguments: list[str] = []
     prologue: list[str] = []
 
@@ -61,6 +64,7 @@ class Placement(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
             constraint=self.constraint or other.constraint,
             gpu=self.gpu or other.gpu,
             exclusive=other.exclusive if self.exclusive is None else self.exclusive,
+            tmp=other.tmp if self.tmp is None else self.tmp,
             arguments=[*other.arguments, *self.arguments],
             prologue=[*other.prologue, *self.prologue],
         )

@@ -132,6 +132,8 @@ def _resources(spec: JobSpec, placement: Placement) -> list[str]:
     found = [f"--cpus-per-task={max(1, math.ceil(spec.cpus))}"]
     if spec.memory:  # Slurm reads 0 as all of the node's
         found.append(f"--mem={_mib(spec.memory)}")
+    if spec.disk and placement.tmp:
+        found.append(f"--tmp={_mib(spec.disk)}")
     if spec.walltime:
         found.append(f"--time={math.ceil(spec.walltime / 60)}")
     if spec.gpus:

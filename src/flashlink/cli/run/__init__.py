@@ -2,6 +2,7 @@
 
 - `processes`: children that cannot outlive the run;
 - `choice`: what ``--site`` means;
+- `lab`: the run in the lab, which has Slurm and HTCondor where the machine has not;
 - `embedded`: the plugin of a run: embedded, or one that runs elsewhere;
 - `workflow`: Snakemake on ``workflow/``;
 - `progress`: what the user sees meanwhile;
@@ -40,8 +41,9 @@ from flashlink.errors import wrong
     "--site",
     default="local",
     show_default=True,
-    metavar="local|FILE|URL",
-    help="Where pods go: the embedded site, a site of your own by its file, or a running plugin (http://…, unix:PATH).",
+    metavar="local|htcondor|slurm|FILE|URL",
+    help="Where pods go: the embedded site, the HTCondor or Slurm of this machine or else of the lab, a site of your "
+    "own by its file, or a running plugin (http://…, unix:PATH).",
 )
 @click.option(
     "--output",
@@ -58,12 +60,16 @@ from flashlink.errors import wrong
 )
 def command(events: int | None, cores: int, site: str, output: str, seed: int | None, config: Path | None) -> None:
     """Run the main job: generate B+ -> J/psi K+ events, simulate them, analyse them, and report."""
+    from flashlink.cli.run.choice import is_elsewhere
+    from flashlink.cli.run.lab import run_in_lab
     from flashlink.cli.run.main_job import run
     from flashlink.cli.run.workflow import Production, configuration
 
     # A path of no characters is the current folder to Python, and a forgotten variable to whoever gives it.
     if not output or not output.isprintable():
         raise wrong("--output", output, "the path of a folder in printable characters", "leave it out for results/")
+    if is_elsewhere(site):
+        run_in_lab(site, Path(output).resolve())
     asked = {"events": events, "seed": seed}
     chosen = configuration(config, {key: value for key, value in asked.items() if value is not None})
     status = run(Production(Path(output).resolve(), cores, chosen), site)

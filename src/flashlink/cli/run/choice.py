@@ -1,7 +1,8 @@
-"""What ``--site`` means: the embedded local site, one of the user's own by its file, or a plugin that runs already."""
+"""What ``--site`` means: the embedded local site, this machine's Slurm or HTCondor, a file, or a plugin that runs."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,9 +20,12 @@ from flashlink.site.runtime import host_mode_notice, resolve
 #: The image that pods of the main job name; a site says what stands behind it.
 IMAGE = "flashlink"
 
+#: Batch systems whose name alone is a site, and the command by which a machine has one.
+CLUSTERS = {"htcondor": "condor_submit", "slurm": "sbatch"}
+
 
 def choose(choice: str, checkout: Path, output: Path, cores: int, say: Say) -> Site | RemoteSite:
-    """What ``--site`` names: ``local``, a site's file, or the endpoint of a running plugin. Writes nothing.
+    """What ``--site`` names: ``local``, a batch system, a site's file, or a plugin's endpoint. Writes nothing.
 
     Args:
         choice: What the user said.
@@ -41,8 +45,10 @@ def choose(choice: str, checkout: Path, output: Path, cores: int, say: Say) -> S
         return RemoteSite(choice, f"a site of this run has to grant {_words(shared)} in volumes.host_paths of its file")
     if choice == "local":
         return local_site(checkout, output, cores, say)
+    if choice in CLUSTERS:
+        return cluster_site(choice, checkout, output, say)
     if not choice or "://" in choice:
-        raise wrong("--site", choice, "'local', the file of a site, http://HOST:PORT or unix:PATH")
+        raise wrong("--site", choice, "'local', 'htcondor', 'slurm', the file of a site, http://HOST:PORT or unix:PATH")
     site = load(Path(choice))
     check(site, choice, shared)
     return site
@@ -116,6 +122,33 @@ def local_site(checkout: Path, output: Path, cores: int, say: Say) -> Site:
         return site
     image = built_image(checkout, say)
     return msgspec.structs.replace(site, images=Images(folders=[str(image.parent)], aliases={IMAGE: str(image)}))
+
+
+def cluster_site(system: str, checkout: Path, output: Path, say: Say) -> Site:
+    """The batch system of this machine as its users have it; workers see the checkout and the results at their paths.
+
+    Args:
+        system: One of `CLUSTERS`.
+        checkout: Folder of the workflow and of flashlink itself.
+        output: Folder of the results.
+        say: Shows a line to the user.
+
+    Raises:
+        SiteError: The image of the pods cannot be built.
+    """
+    image = built_image(checkout, say)
+    return Site(
+        name=system,
+        batch=Batch(system=system),
+        containers=Containers(runtime="apptainer"),
+        images=Images(folders=[str(image.parent)], aliases={IMAGE: str(image)}),
+        volumes=Volumes(host_paths=sorted({str(checkout), str(output)})),
+    )
+
+
+def is_elsewhere(choice: str) -> bool:
+    """Whether ``--site`` names a batch system that this machine does not have."""
+    return choice in CLUSTERS and shutil.which(CLUSTERS[choice]) is None
 
 
 def built_image(checkout: Path, say: Say) -> Path:
