@@ -26,20 +26,25 @@ class Job:
         self.batch = folder.parent / f"{folder.name}-slurm_script"
         self.batch.write_text(batch_script([prologue] if prologue else []))
 
-    def start(self, number: int = 7, grace: int = 60) -> subprocess.Popen[bytes]:
+    def start(self, number: int = 7, grace: int = 60, restarts: int = 0) -> subprocess.Popen[bytes]:
         words = [str(self.folder / "job.sh"), str(self.folder), f"uid-{self.folder.name}", str(grace)]
         with (self.folder / "job.log").open("ab") as log:
             return subprocess.Popen(
                 ["bash", self.batch, *words],
-                env={"PATH": os.environ["PATH"], "SLURM_JOB_ID": str(number), "SLURMD_NODENAME": "n1"},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "SLURM_JOB_ID": str(number),
+                    "SLURMD_NODENAME": "n1",
+                    **({"SLURM_RESTART_COUNT": str(restarts)} if restarts else {}),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
-    def run(self, number: int = 7, grace: int = 60) -> int:
-        return self.start(number, grace).wait(30)
+    def run(self, number: int = 7, grace: int = 60, restarts: int = 0) -> int:
+        return self.start(number, grace, restarts).wait(30)
 
     @property
     def log(self) -> str:
@@ -93,9 +98,17 @@ def test_of_two_jobs_for_one_pod_one_runs(job: Callable[..., Job]) -> None:
 def test_a_requeued_job_runs_again(job: Callable[..., Job]) -> None:
     made = job("echo ran")
     assert made.run(7) == 0
-    assert made.run(7) == 0
+    assert made.run(7, restarts=1) == 0
     assert made.log == "ran\nran\n"
     assert made.run(8) == 1
+    assert made.run(8, restarts=1) == 1
+
+
+def test_another_job_that_got_the_same_number_leaves_the_pod_alone(job: Callable[..., Job]) -> None:
+    made = job("echo ran")
+    assert made.run(7) == 0
+    assert made.run(7) == 1
+    assert made.log.count("ran\n") == 1
 
 
 def test_sigterm_reaches_the_script_and_a_clean_end_is_no_success(job: Callable[..., Job]) -> None:

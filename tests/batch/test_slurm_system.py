@@ -195,6 +195,56 @@ class TestSubmission:
         assert len(slurm.calls("sbatch")) == 1
 
 
+class TestForgotten:
+    """A controller that is killed forgets what it had not saved, and gives the numbers again."""
+
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch) -> None:
+        monkeypatch.setattr(system, "MISSED", 0.0)
+
+    def forget(self, slurm, booted: float) -> None:
+        slurm.says("scontrol", f"ClusterName = fake\nBOOT_TIME = {int(booted)}\n")
+        slurm.says("squeue", "")
+        slurm.put("number", "100")
+
+    def write(self, spec: JobSpec) -> JobSpec:
+        spec.script.write_text("true\n")
+        return spec
+
+    def test_a_job_that_never_began_is_submitted_again(self, batch, slurm, job) -> None:
+        spec = self.write(job("uid-1"))
+        (job_id,) = batch.submit([spec])
+        self.forget(slurm, time.time() + 1)
+        assert only(batch.query([job_id])).state is JobState.FORGOTTEN
+        assert batch.submit([spec]) == [job_id]  # a new job, with the number of the old one
+        assert len(slurm.calls("sbatch")) == 2
+        assert only(batch.query([job_id])).state is QUEUED
+
+    def test_one_that_began_is_not(self, batch, slurm, job) -> None:
+        spec = self.write(job("uid-1"))
+        (job_id,) = batch.submit([spec])
+        self.forget(slurm, time.time() + 1)
+        (spec.folder / "slurm").mkdir()
+        (spec.folder / "slurm" / "claim").symlink_to("101")
+        assert only(batch.query([job_id])).state is QUEUED
+        assert batch.submit([spec]) == [job_id]
+        assert len(slurm.calls("sbatch")) == 1
+
+    @pytest.mark.parametrize("after", [-100, 100])
+    def test_one_that_a_controller_had_time_to_save_is_not(self, batch, slurm, job, after: float) -> None:
+        (job_id,) = batch.submit([self.write(job("uid-1"))])
+        self.forget(slurm, time.time() + after)
+        assert only(batch.query([job_id])).state is QUEUED
+
+    def test_a_number_that_another_pod_has_got_is_that_ones_alone(self, batch, slurm, job) -> None:
+        first, second = self.write(job("uid-1")), self.write(job("uid-2"))
+        (job_id,) = batch.submit([first])
+        self.forget(slurm, time.time() + 1)
+        assert batch.submit([second]) == [job_id]
+        assert batch.submit([first]) == ["slurm:fake:102"]
+        assert batch.find(["uid-1", "uid-2"]) == {"uid-1": "slurm:fake:102", "uid-2": job_id}
+
+
 class TestQuery:
     def test_one_question_whatever_the_number_of_jobs(self, batch, slurm, job) -> None:
         ids = batch.submit([job(f"uid-{number}") for number in range(30)])

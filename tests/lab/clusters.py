@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,10 @@ class Cluster:
     def stop(self, *daemons: str) -> None:
         """End daemons by name."""
         subprocess.run([SLURM / "daemons", "stop", self.folder, *daemons], check=True)
+
+    def kill(self, daemon: str) -> None:
+        """SIGKILL."""
+        os.kill(int((self.folder / "run" / f"{daemon}.pid").read_text()), signal.SIGKILL)
 
     def start(self) -> None:
         """Start the daemons that do not run."""

@@ -70,7 +70,8 @@ def plugin(lab: Any, cluster: Cluster, marks: Path) -> Iterator[SlurmPlugin]:
             "flavours": [{"name": "cpu", "partition": "cpu"}, {"name": "gpu", "partition": "booster", "gpus": 2}]
         },
     }
-    made = SlurmPlugin(folder, lab.user, lab.images, batch, host_paths=[str(marks)])
+    grants = {"flags": ["--begin"]}
+    made = SlurmPlugin(folder, lab.user, lab.images, batch, host_paths=[str(marks)], grants=grants)
     yield made
     made.end()
 
@@ -79,9 +80,10 @@ def plugin(lab: Any, cluster: Cluster, marks: Path) -> Iterator[SlurmPlugin]:
 def send(plugin: SlurmPlugin, marks: Path) -> Callable[..., Pod]:
     """Make a pod that leaves one line for each time that it runs."""
 
-    def make(name: str, then: str = "true") -> Pod:
+    def make(name: str, then: str = "true", **annotations: str) -> Pod:
         return plugin.prepare(
             f"echo ran >>/marks/{name}; {then}",
+            annotations={f"slurm-job.vk.io/{key}": text for key, text in annotations.items()},
             volumes=[{"name": "marks", "hostPath": {"path": str(marks)}}],
             main={
                 "volumeMounts": [{"name": "marks", "mountPath": "/marks"}],
@@ -143,6 +145,25 @@ def test_a_controller_that_is_restarted_loses_no_job_and_starts_none_twice(
         cluster.start()
     assert [pod.end(240)["exitCode"] for pod in pods] == list(range(6))
     assert runs(marks) == Counter({f"pod-{number}": 1 for number in range(6)})
+
+
+def test_a_controller_that_is_killed_after_a_submission_loses_no_pod_and_starts_none_twice(
+    plugin: SlurmPlugin, send: Callable[..., Pod], cluster: Cluster, marks: Path
+) -> None:
+    cluster.stop(
+        "slurmctld"
+    )  # which writes all of its state once: it does not start again without that of associations
+    cluster.start()
+    pods = [send(f"pod-{number}", f"exit {number}", flags="--begin=now+3") for number in range(6)]
+    for pod in pods:
+        pod.create()
+    cluster.kill("slurmctld")  # it has hardly saved them, nor have they begun
+    cluster.start()
+    late = send("pod-6", "exit 6")  # gets a number that one of the others had
+    late.create()
+    assert [pod.end(120)["exitCode"] for pod in (*pods, late)] == list(range(7))
+    assert runs(marks) == Counter({f"pod-{number}": 1 for number in range(7)})
+    assert "job lost" in plugin.log
 
 
 def test_a_plugin_killed_during_creates_runs_each_pod_once(

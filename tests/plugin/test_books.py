@@ -31,11 +31,14 @@ def test_a_record_comes_back_as_it_was(books):
     assert books.request("uid") == b"request"
 
 
-def test_the_request_goes_when_the_job_is_known(books, tmp_path):
+def test_the_request_goes_when_the_job_has_begun(books, tmp_path):
     books.intend(RECORD, b"with a secret")
     books.put([dataclasses.replace(RECORD, problem="later")])
     assert books.request("uid") == b"with a secret"
-    books.put([dataclasses.replace(RECORD, job_id="local:host:1")])
+    submitted = dataclasses.replace(RECORD, job_id="local:host:1", job=JobStatus(JobState.QUEUED))
+    books.put([submitted])
+    assert books.request("uid") == b"with a secret"
+    books.put([dataclasses.replace(submitted, job=JobStatus(JobState.RUNNING))])
     assert books.request("uid") is None
 
 

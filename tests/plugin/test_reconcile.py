@@ -161,6 +161,52 @@ def test_status_names_the_image_and_what_runs_in_its_place(house):
     assert (entry.image, entry.imageID) == ("any", "/images/any.sif")
 
 
+def test_a_job_that_was_lost_before_it_began_is_submitted_again(house):
+    raw = pod()
+    _, answer = house.pods.create(body(raw))
+    house.rounds()
+    house.restart()
+    house.batch.jobs[answer.result()] = JobStatus(JobState.FORGOTTEN, reason="forgotten by the scheduler")
+    house.rounds(1)
+    assert house.waiting(raw) == "forgotten by the scheduler; it is submitted again"
+    house.rounds()
+    assert [spec.uid for spec in house.batch.specs] == [uid(raw)] * 2
+    house.batch.jobs[answer.result()] = JobStatus(JobState.RUNNING)
+    house.rounds(1)
+    house.batch.jobs[answer.result()] = JobStatus(JobState.FORGOTTEN, reason="forgotten by the scheduler")
+    house.rounds()
+    ended = house.pods.status([known(raw)])[0].containers[0].state.terminated
+    assert (ended.exitCode, ended.message) == (137, "not started: lost: forgotten by the scheduler")
+    assert len(house.batch.specs) == 2
+
+
+def test_a_deleted_pod_whose_job_was_lost_before_it_began_is_gone(house):
+    raw = pod()
+    _, answer = house.pods.create(body(raw))
+    house.rounds()
+    house.batch.jobs[answer.result()] = JobStatus(JobState.FORGOTTEN)
+    house.batch.failures["cancel"] = DOWN
+    house.pods.delete(known(raw))
+    house.rounds()
+    assert house.pods.get(uid(raw)) is None
+    assert len(house.batch.specs) == 1
+
+
+def test_a_job_id_that_is_given_again_is_the_new_pods_alone(house, monkeypatch):
+    first, second = pod("first"), pod("second")
+    house.pods.create(body(first))
+    house.rounds()
+    monkeypatch.setattr(FakeScheduler, "_take", lambda fake, spec: fake.specs.append(spec) or f"fake:host:{uid(first)}")
+    house.pods.create(body(second))
+    house.rounds(1)
+    assert house.pods.get(uid(second)).job_id == f"fake:host:{uid(first)}"
+    assert house.pods.get(uid(first)).job_id == ""
+    assert "gave its job's id to another" in house.waiting(first)
+    monkeypatch.undo()
+    house.rounds(1)
+    assert [spec.uid for spec in house.batch.specs] == [uid(first), uid(second), uid(first)]
+
+
 def test_one_question_a_sweep_whatever_the_number_of_pods(house):
     for _ in range(50):
         house.pods.create(body(pod()))

@@ -49,13 +49,14 @@ class JobSpec:
 
 
 class JobState(Enum):
-    """Where a job is in its life. ENDED and LOST are final."""
+    """Where a job is in its life. ENDED and LOST are final; FORGOTTEN is lost before it began, and submitted again."""
 
     QUEUED = "queued"
     HELD = "held"
     RUNNING = "running"
     ENDED = "ended"
     LOST = "lost"
+    FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,11 @@ class BatchSystem(Protocol):
         """Submit jobs; for each, in order, its job id or the reason for its refusal. A known uid is not run again."""
 
     def query(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
-        """State of these jobs by one question to the scheduler; a job it has never heard of, or forgot, is LOST."""
+        """State of these jobs by one question to the scheduler; a job it has never heard of, or forgot, is LOST.
+
+        A system that can tell that such a job has not begun, and that the same pod submitted again would run once
+        whatever happens, says FORGOTTEN; the next `submit` of its uid is then a new job.
+        """
 
     def find(self, uids: Sequence[str]) -> dict[str, str]:
         """Job ids of those uids that the system knows: how a plugin finds jobs whose ids it has lost."""

@@ -2,7 +2,8 @@
 
 A pod is written down before its job is submitted (the intent), again before the batch system is asked (`tried`), and
 again with its job id. So after a kill at any moment the books tell which jobs may exist, and the batch system, asked by
-uid, tells which do. The create request, which can hold secrets, is kept only until the job id is known.
+uid, tells which do. The create request, which can hold secrets, is kept only until the job has begun: a batch system
+may lose one before.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class Books:
             return [row[0] for row in self._database.execute("SELECT uid FROM tombstones")]
 
     def request(self, uid: str) -> bytes | None:
-        """The create request of a pod whose job id is not known yet, as it came."""
+        """The create request of a pod whose job has not begun, as it came."""
         with self._lock:
             row = self._database.execute("SELECT body FROM requests WHERE uid = ?", (uid,)).fetchone()
         return row[0] if row else None
@@ -124,11 +125,11 @@ class Books:
             self._database.execute("INSERT OR REPLACE INTO requests VALUES (?, ?)", (record.uid, request))
 
     def put(self, records: Iterable[Record]) -> None:
-        """Write newer records, all or none; requests of those that have a job, or never will, are dropped."""
+        """Write newer records, all or none; requests of those that will not be submitted again are dropped."""
         rows, done = [], []
         for record in records:
             rows.append((record.uid, _encode(record)))
-            if not record.has_no_job:
+            if record.begun:
                 done.append((record.uid,))
         if not rows:
             return

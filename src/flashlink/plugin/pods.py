@@ -72,7 +72,7 @@ class Pods:
         return self._work / uid
 
     def request(self, uid: str) -> bytes | None:
-        """The create request of a pod whose job is not submitted yet."""
+        """The create request of a pod whose job has not begun."""
         return self._books.request(uid)
 
     def jid(self, record: Record) -> str:

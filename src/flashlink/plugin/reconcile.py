@@ -192,10 +192,16 @@ class Reconciler:
                 return False
             outcomes = [error] * len(specs)
         submitted: Changes = {}
+        owners = {record.job_id: record for record in self._pods.records() if record.job_id and not record.final}
         for spec, outcome in zip(specs, outcomes, strict=True):
             if isinstance(outcome, str):
                 submitted[spec.uid] = {"job_id": outcome, "job": JobStatus(JobState.QUEUED), "problem": ""}
                 log.info("submitted", pod=spec.uid, job=outcome, name=spec.name)
+                former = owners.get(outcome)
+                if former is not None and former.uid != spec.uid:
+                    submitted[former.uid] = self._again_or_never(
+                        former, "the batch system gave its job's id to another"
+                    )
             elif outcome.transient:
                 self._later(spec.uid, str(outcome))
             else:
@@ -204,8 +210,23 @@ class Reconciler:
         self._next_sweep = 0.0  # what they wait for is known now
         for uid, fields in submitted.items():
             self._again.went_well(uid)
-            self._pods.answer(uid, fields["job_id"])
+            if fields.get("job_id"):
+                self._pods.answer(uid, fields["job_id"])
         return True
+
+    def _again_or_never(self, record: Record, why: str) -> dict[str, Any]:
+        """The fields of a pod whose job was lost: it is submitted again, unless it had begun and has no request now."""
+        log.warning("job lost", pod=record.uid, job=record.job_id, error=why)
+        if record.deleted is None and self._pods.request(record.uid) is None:
+            journal = self._journals.read(record.uid, self._pods.folder(record.uid))
+            lost = replace(record, job=JobStatus(JobState.LOST, reason=why), ended_at=time.time(), final=True)
+            self._forget(record.uid)
+            states = container_states(lost, journal, over=True)
+            return {"job": lost.job, "ended_at": lost.ended_at, "states": states, "final": True}
+        self._forget(record.uid)
+        self._wake.set()
+        fresh: dict[str, Any] = {"job_id": "", "hint": "", "job": None, "ended_at": None, "states": {}}
+        return {**fresh, "tried": False, "problem": f"{why}; it is submitted again"}
 
     def _later(self, uid: str, problem: str) -> None:
         pause = self._again.failed(uid, time.monotonic())
@@ -259,6 +280,8 @@ class Reconciler:
 
     def _look(self, record: Record, job: JobStatus | None, now: float) -> dict[str, Any]:
         """What is new about one pod; mostly nothing, which is found out without much ado."""
+        if job is not None and job.state is JobState.FORGOTTEN:
+            return self._again_or_never(record, job.reason)
         journal = self._journals.read(record.uid, self._pods.folder(record.uid))
         before = self._looked.get(record.uid)
         self._looked[record.uid] = (record, job, journal)

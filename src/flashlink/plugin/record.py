@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flashlink.batch import JobStatus
+from flashlink.batch import JobState, JobStatus
 from flashlink.pods.status import ContainerState, Outline
 
 
@@ -58,3 +58,9 @@ class Record:
     def has_no_job(self) -> bool:
         """Its job has still to be found or submitted."""
         return not self.job_id and not self.final
+
+    @property
+    def begun(self) -> bool:
+        """Its job was seen to run, or all is over: it is never submitted again."""
+        waits = (JobState.QUEUED, JobState.HELD, JobState.FORGOTTEN)
+        return self.final or (self.job is not None and self.job.state not in waits)

@@ -127,13 +127,13 @@ def record(text: str, number: int) -> JobStatus | None:
     )
 
 
-def cluster() -> Command:
-    """The cluster's name, among its whole configuration."""
+def configuration() -> Command:
+    """The cluster's whole configuration, with its name and when its controller was started."""
     return Command(("scontrol", "show", "config"))
 
 
 def cluster_name(answer: Answer) -> str:
-    """The name in the answer to `cluster`.
+    """The name in the answer to `configuration`.
 
     Raises:
         SiteError: Transient: there is none.
@@ -142,6 +142,16 @@ def cluster_name(answer: Answer) -> str:
     if match is None:
         raise SiteError("scontrol show config tells no ClusterName", transient=True)
     return match[1]
+
+
+def boot_time(answer: Answer) -> float | None:
+    """When the controller was started, by the answer to `configuration`; None if that does not tell.
+
+    Raises:
+        SiteError: Transient: Slurm did not answer.
+    """
+    match = re.search(r"^BOOT_TIME\s*=\s*(\d+)\s*$", _said(answer), re.MULTILINE)
+    return float(match[1]) if match else None
 
 
 def sinfo(partitions: Iterable[str], seconds: int) -> Command:

@@ -71,7 +71,8 @@ class Books:
     def add(self, jobs: Iterable[Job]) -> None:
         """Note jobs; one of the same pod or number takes the place of the other."""
         new = list(jobs)
-        self.remove(old.number for job in new if (old := self._uids.get(job.uid)) is not None)
+        former = [old.number for job in new if (old := self._uids.get(job.uid)) is not None]
+        self.remove({*former, *(job.number for job in new)})
         with self._database:
             rows = [(job.number, job.uid, job.folder, job.grace) for job in new]
             self._database.executemany("insert or replace into jobs values (?, ?, ?, ?)", rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from flashlink.batch.slurm import answers
 from flashlink.batch.slurm.answers import Row
@@ -14,7 +14,30 @@ from flashlink.batch.slurm.options import Options
 from flashlink.batch.system import JobState, JobStatus
 from flashlink.errors import SiteError
 
-_READ_RECORDS = 'for folder; do cat "$folder/slurm/end" 2>/dev/null; printf "\\1"; done'
+#: Of each folder the record of the end; and, if no job has claimed the pod, when its script was written.
+_READ_RECORDS = """for folder; do
+  cat "$folder/slurm/end" 2>/dev/null
+  printf "\\2"
+  [ -L "$folder/slurm/claim" ] || stat -c %Y -- "$folder/job.sh" 2>/dev/null
+  printf "\\1"
+done"""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is known of jobs that have left the queue, by number.
+
+    Attributes:
+        ended: How jobs have ended.
+        known: Jobs that the accounting knows, but not yet their end.
+        unclaimed: When the script of a pod was written for which no job has begun; seconds since the epoch.
+        trouble: Why the accounting did not answer, or "".
+    """
+
+    ended: dict[int, JobStatus]
+    known: set[int]
+    unclaimed: dict[int, float]
+    trouble: str
 
 
 class History:
@@ -31,22 +54,25 @@ class History:
         self._books = books
         self._options = options
 
-    def ends(self, numbers: Sequence[int]) -> tuple[dict[int, JobStatus], set[int], str]:
-        """How jobs have ended.
+    def look(self, numbers: Sequence[int]) -> Past:
+        """What the accounting and the folders of jobs tell.
 
-        Returns:
-            The ended ones; those that the accounting knows, but not yet their end; why it did not answer, or "".
+        Raises:
+            SiteError: Transient: there was no answer.
         """
         folders = {number: job.folder for number in numbers if (job := self._books.job(number)) and job.folder}
         records = Command(("bash", "-c", _READ_RECORDS, "records", *folders.values()))
         *told, written = self._connection.run(*answers.sacct(numbers, self._options.command_seconds), records)
         rows, trouble = _accounted(told)
-        ended = dict(_recorded(folders, written.output.split("\1")))
+        texts = [text.partition("\2") for text in written.output.split("\1")]
+        ended = dict(_recorded(folders, [text for text, _, _ in texts]))
+        times = zip(folders, [time.strip() for _, _, time in texts], strict=False)
         known = [row for row in rows if self._is_same(row)]
         for row in known:
             if row.status.state is JobState.ENDED:
                 ended[row.number] = _agreed(row.status, ended.get(row.number))
-        return ended, {row.number for row in known} - ended.keys(), trouble
+        unclaimed = {number: float(time) for number, time in times if time.isdecimal()}
+        return Past(ended, {row.number for row in known} - ended.keys(), unclaimed, trouble)
 
     def find(self, uids: set[str]) -> dict[str, Job]:
         """Jobs of pods by uid; of several for one pod the first.

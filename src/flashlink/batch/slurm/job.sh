@@ -13,10 +13,12 @@ script=$1 folder=$2 uid=$3 grace=$4
 record=$folder/slurm
 child='' stopped='' interrupted='' killer=''
 
-# Slurm may have taken in a submission that it called failed, and the next one as well. A requeued job has its old id.
+# Slurm may have taken in a submission that it called failed, and the next one as well. A requeued job has its old id, but so
+# may have another: a controller that forgot a job gives its number again.
 claim() {
   mkdir -p "$record"
-  ln -sT "$SLURM_JOB_ID" "$record/claim" 2>/dev/null || [ "$(readlink "$record/claim")" = "$SLURM_JOB_ID" ]
+  ln -sT "$SLURM_JOB_ID" "$record/claim" 2>/dev/null && return
+  ((${SLURM_RESTART_COUNT:-0})) && [ "$(readlink "$record/claim")" = "$SLURM_JOB_ID" ]
 }
 
 # SIGTERM to the script and all it has started; SIGKILL when the grace and what the script needs to tidy up are over.

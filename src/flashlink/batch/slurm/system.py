@@ -20,7 +20,7 @@ from flashlink.batch.slurm.books import Books, Job
 from flashlink.batch.slurm.commands import Command
 from flashlink.batch.slurm.connection import Connection
 from flashlink.batch.slurm.ending import Ending
-from flashlink.batch.slurm.history import History
+from flashlink.batch.slurm.history import History, Past
 from flashlink.batch.slurm.options import read
 from flashlink.batch.system import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import SiteError
@@ -33,6 +33,10 @@ PATIENCE = 120.0
 
 #: Seconds for which a submission may still arrive whose answer was lost.
 ARRIVES = 60.0
+
+#: Longest that a controller takes to save a job: one that was started again that soon after a submission may have
+#: forgotten it. And seconds for which a job is missed before that is believed.
+SAVES, MISSED = 60.0, 3.0
 
 #: Seconds to wait for the shells that a former process has left.
 _LOCK_SECONDS = 90.0
@@ -72,6 +76,7 @@ class SlurmBatch:
         self._last: dict[int, JobStatus] = {}  # as last told, of jobs that go on
         self._final: dict[int, JobStatus] = {}
         self._missing: dict[int, float] = {}  # number to when it was first known to nobody
+        self._forgotten: set[int] = set()  # jobs that are to be submitted again
         self._unsure: dict[str, float] = {}  # uid to when a submission failed that may arrive
 
     def submit(self, jobs: Sequence[JobSpec]) -> list[str | SiteError]:
@@ -108,6 +113,10 @@ class SlurmBatch:
                 if refusals.is_unsure(answer):
                     continue
             del self._unsure[spec.uid]
+        for job in taken:  # the number may have been that of a job which Slurm has forgotten
+            self._forgotten.discard(job.number)
+            self._missing.pop(job.number, None)
+            self._final.pop(job.number, None)
         self._books.add(taken)
         self._last.update((job.number, JobStatus(JobState.QUEUED)) for job in taken)
         return outcomes
@@ -131,8 +140,9 @@ class SlurmBatch:
         found = {number: listed[number].status for number in numbers & listed.keys()}
         gone = sorted(numbers - listed.keys())
         if gone:
-            ended, known, trouble = self._history.ends(gone)
-            found.update((number, ended.get(number) or self._unclear(number, known, trouble)) for number in gone)
+            past = self._history.look(gone)
+            found.update((number, past.ended.get(number) or self._unclear(number, past)) for number in gone)
+            found.update(self._forgot({number: past.unclaimed[number] for number in gone if number in past.unclaimed}))
         for number in numbers:
             if number in listed or found[number].state in _FINAL:
                 self._missing.pop(number, None)
@@ -153,17 +163,36 @@ class SlurmBatch:
                 found[job.number] = row
         return found
 
-    def _unclear(self, number: int, accounted: set[int], trouble: str) -> JobStatus:
+    def _forgot(self, unclaimed: Mapping[int, float]) -> dict[int, JobStatus]:
+        """Those of the missing jobs that a controller which was killed has forgotten (docs/decisions/011).
+
+        Args:
+            unclaimed: Number to the time of its submission, of jobs for whose pods none has begun.
+        """
+        now = time.monotonic()
+        missed = [number for number in unclaimed if now - self._missing.get(number, now) >= MISSED]
+        if not missed:
+            return {}
+        (told,) = self._connection.run(answers.configuration())
+        booted = answers.boot_time(told) or 0.0
+        forgotten = [number for number in missed if 0 <= booted + 1 - unclaimed[number] < SAVES]
+        self._forgotten.update(forgotten)
+        status = JobStatus(JobState.FORGOTTEN, reason="Slurm's controller was started anew and has forgotten it")
+        return dict.fromkeys(forgotten, status)
+
+    def _unclear(self, number: int, past: Past) -> JobStatus:
         """A job that has left the queue and whose end nobody tells: for a while as it was last seen."""
         now = time.monotonic()
         waited = now - self._missing.setdefault(number, now)
-        known = number in accounted or number in self._last or self._books.job(number) is not None
-        if trouble or (known and waited < PATIENCE):
+        known = number in past.known or number in self._last or self._books.job(number) is not None
+        if past.trouble or (known and waited < PATIENCE):
             before = self._last.get(number, JobStatus(JobState.RUNNING))
-            return replace(before, reason=trouble or "it has left Slurm's queue; its end is not known yet")
+            return replace(before, reason=past.trouble or "it has left Slurm's queue; its end is not known yet")
         return JobStatus(JobState.LOST, reason="Slurm does not know it, and it has left no record of its end")
 
     def _remember(self, number: int, status: JobStatus) -> JobStatus:
+        if status.state is JobState.FORGOTTEN:
+            return status
         if status.state not in _FINAL:
             self._last[number] = status
             return status
@@ -190,7 +219,8 @@ class SlurmBatch:
         """Job ids of those pods that the books or the queue know."""
         self._learn_cluster()
         wanted = set(uids)
-        found = {uid: job for uid in wanted if (job := self._books.of(uid)) is not None}
+        noted = {uid: self._books.of(uid) for uid in wanted}
+        found = {uid: job for uid, job in noted.items() if job is not None and job.number not in self._forgotten}
         if wanted - found.keys():
             jobs = self._in_queue(wanted - found.keys())
             self._books.add(jobs.values())
@@ -240,7 +270,7 @@ class SlurmBatch:
     def _learn_cluster(self) -> None:
         """Ask for the cluster's name, once; what was noted of another cluster is forgotten."""
         if not self._cluster:
-            (told,) = self._connection.run(answers.cluster())
+            (told,) = self._connection.run(answers.configuration())
             self._cluster = answers.cluster_name(told)
             self._books.belong_to(self._cluster)
 
