@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,8 @@ def test_sigterm_to_all_at_once_as_slurm_sends_it(job: Callable[..., Job]) -> No
     wait_for(made.folder / "up")
     script = int(subprocess.check_output(["pgrep", "-P", str(process.pid), "-f", "job.sh"]).split()[0])
     for pid in (process.pid, script):
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # on a slow machine the first has passed it on by then
+            os.kill(pid, signal.SIGTERM)
     assert process.wait(30) == 5
 
 
