@@ -22,7 +22,7 @@ from flashlink.flashsim.parameterizations.condition import Condition
 from flashlink.flashsim.parameterize import residuals
 from flashlink.flashsim.reference import reconstruct
 from flashlink.flashsim.samples import LONG
-from flashlink.flashsim.simulate import SIMULATED, read_parameterizations, simulate
+from flashlink.flashsim.simulate import SIMULATED, provenance, read_parameterizations, simulate
 from flashlink.flashsim.states import covariances
 
 SMALL = Settings(trunk=(32, 32), head=16, components=3, epochs=8, patience=8, batch=512, rate=1e-2)
@@ -40,7 +40,7 @@ EVENTS = 400
 @pytest.fixture(scope="session")
 def learned(trained):
     generated, reference = (of(sample, sample["event"] < EVENTS) for sample in trained[:2])
-    return learn(generated, reference, PLAN, seed=4)
+    return learn(generated, reference, PLAN, seed=4, digests=(("of the training",), ()))
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,7 @@ def test_a_file_gives_what_the_memory_has(folder, held_out, simulated):
     again = simulate(held_out[0], read, seed=5)
     assert all((again[name] == simulated[name]).all() for name in SIMULATED)
     assert len(digest) == 64
+    assert provenance(read, 5)["trained_on"] == ["of the training"]
     assert {path.suffix for path in folder.iterdir()} == {".json", ".onnx"}
 
 

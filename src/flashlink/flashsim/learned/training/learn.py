@@ -48,7 +48,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     category: Settings = Settings(head=64, epochs=5)
     track: Settings = Settings(epochs=6, batch=512)
-    identification: Settings = Settings(trunk=(128, 128, 64), head=64, components=10, epochs=14)
+    identification: Settings = Settings(trunk=(128, 128, 64), head=64, components=10, epochs=7, batch=512)
 
 
 def read_plan(path: Path | None) -> Plan:
