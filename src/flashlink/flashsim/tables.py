@@ -83,11 +83,6 @@ class Tables:
         """sha256 of each file of generated particles that they were derived from."""
         return self.training.generated
 
-    @property
-    def trained_on(self) -> tuple[str, ...]:
-        """sha256 of the files of generated particles that they were derived from."""
-        return self.training.generated
-
     def sample(self, condition: Condition, draws: Draws) -> Sampled:
         """Draw what becomes of particles, as `flashlink.flashsim.parameterizations.interface` wants it."""
         accepted = np.flatnonzero(self.grid.accepts(condition))
