@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ def start(lab: Any, condor: Any, shared: Path) -> Iterator[Start]:
 
     def launch(which: str) -> Plugin:
         folder = shared / which
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         options = condor.ce_options(folder) if which == "ce" else condor.site_options(folder)
         batch = {"options": options, **({"cpus": 16, "memory": "32Gi"} if which == "ce" else {})}
         os.chown(shared / "marks", lab.user, lab.user)
@@ -146,6 +147,38 @@ def test_a_ce_out_of_reach_holds_pods_and_finds_them_when_it_is_back(start: Star
             os.kill(pid, signal.SIGCONT)
     assert (before.end(300)["exitCode"], during.end(300)["exitCode"]) == (4, 5)
     assert runs(shared) == Counter({"before": 1, "during": 1})
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_full_disk_under_the_state_loses_nothing(start: Start, lab: Any, shared: Path) -> None:
+    state = shared / "site" / "state"
+    state.mkdir(parents=True)
+    options = f"size=1m,mode=0700,uid={lab.user},gid={lab.user}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", state], check=True)
+    try:
+        plugin = start("site")
+        before = send(plugin, shared, "before", "sleep 3; exit 4")
+        before.until(lambda state: "running" in state)
+        with pytest.raises(OSError, match="No space left"):
+            fill(state / "filler")
+        refused = marking(shared, "during", "exit 5")
+        during = plugin.prepare(refused.pop("script"), **refused)
+        with pytest.raises(FlashlinkError, match="cannot write its books"):
+            during.create()
+        before.state()  # which needs no disk
+        (state / "filler").unlink()
+        during.create()
+        assert (before.end()["exitCode"], during.end()["exitCode"]) == (4, 5)
+        assert runs(shared) == Counter({"before": 1, "during": 1})
+        plugin.end()
+    finally:
+        subprocess.run(["umount", "--lazy", state], check=True)
 
 
 @pytest.mark.parametrize("which", ["site", "ce"])
