@@ -49,7 +49,7 @@ class Issuer:
         """A SciToken that is valid from now on."""
         now = int(time.time())
         head = {"alg": "RS256", "kid": "lab", "typ": "JWT"}
-        body = {"iss": self.url, "sub": SUBJECT, "aud": audience, "scope": scope, "ver": "scitoken:2.0",
+        body = {"iss": self.url, "sub": SUBJECT, "aud": audience, "scope": scope, "wlcg.ver": "1.0",
                 "iat": now, "nbf": now, "exp": now + lifetime, "jti": str(uuid.uuid4())}  # fmt: skip
         signed = ".".join(encoded(json.dumps(part).encode()) for part in (head, body))
         return f"{signed}.{encoded(self._openssl('dgst', '-sha256', '-sign', given=signed.encode()))}"

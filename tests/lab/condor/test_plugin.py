@@ -155,7 +155,6 @@ def test_the_plugin_gets_its_tokens_by_itself(start: Start, condor: Any, shared:
         "client_id": "flashlink",
         "client_secret_file": str(secret),
         "audience": f"https://{condor.ce}",
-        "scopes": ["condor:/READ", "condor:/WRITE"],
         "ca_file": str(condor.ca),
     }
     plugin = start("ce", token_file="", openid=openid)
