@@ -47,8 +47,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The settings of each chain."""
 
     category: Settings = Settings(head=64, epochs=5)
-    track: Settings = Settings(epochs=6, batch=256)
-    identification: Settings = Settings(trunk=(128, 128, 64), head=64, components=10, epochs=7, batch=512)
+    track: Settings = Settings(epochs=18, batch=256)
+    identification: Settings = Settings(trunk=(128, 128, 64), head=64, components=10, epochs=18, batch=256)
 
 
 def read_plan(path: Path | None) -> Plan:
