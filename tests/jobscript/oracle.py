@@ -41,7 +41,7 @@ def containers(request: dict[str, Any]) -> list[Given]:
     claims = {
         volume["name"]: bool(volume["persistentVolumeClaim"].get("readOnly"))
         for volume in spec.get("volumes") or []
-        if volume.get("persistentVolumeClaim")
+        if isinstance(volume.get("persistentVolumeClaim"), dict)  # an annotation takes any kind for no more than a name
     }
     return [_given(each, claims) for each in inits + [each for each in spec["containers"] if each["name"] not in away]]
 

@@ -310,8 +310,8 @@ def test_two_ctrl_c_end_it_at_once_and_leave_no_process(start: Callable[..., Run
         (["--config", "d.yaml"], 1, "flashlink: d.yaml: evnts: no such key; did you mean 'events'?"),
         (["--config", "e.yaml"], 1, "flashlink: sites: generate: 'mars' is not the site of this run, which is 'local'"),
         (["--config", "none.yaml"], 2, "flashlink: Invalid value for '--config': File 'none.yaml' does not exist."),
-        (["--site", ""], 1, "flashlink: --site: '' is not 'local', the file of a site, http://HOST:PORT or unix:PATH"),
-        (["--site", "ssh://far"], 1, "flashlink: --site: 'ssh://far' is not 'local', the file of a site, "),
+        (["--site", ""], 1, "flashlink: --site: '' is not 'local', 'htcondor', 'slurm', the file of a site, "),
+        (["--site", "ssh://far"], 1, "flashlink: --site: 'ssh://far' is not 'local', 'htcondor', 'slurm', "),
         (["--output", "/proc/results"], 1, "flashlink: --output /proc/results: cannot be used: "),
     ],
 )

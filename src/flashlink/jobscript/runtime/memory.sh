@@ -128,11 +128,15 @@ find_oom_counter() {
   done <"${oom_counter%/*}/cgroup.procs"
 }
 
-# PID: true if it is the job's main shell, or descends from it; beyond lines of pre-exec that shell is before them.
+# PID: true if it is the job's main shell, or descends from it; beyond lines of pre-exec that shell is before them. Also true of
+# a process that has ended meanwhile.
 is_of_job() {
   local pid=$1 line
   while [[ $pid != "${main_shell:-$$}" ]]; do
-    read -r line 2>/dev/null <"/proc/$pid/stat" || return 1
+    if ! read -r line 2>/dev/null <"/proc/$pid/stat"; then
+      [[ ! -e /proc/$pid ]]
+      return
+    fi
     read -r _ pid _ <<<"${line##*) }"
     ((pid > 1)) || return 1
   done
