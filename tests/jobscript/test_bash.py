@@ -67,6 +67,7 @@ NEVER_EMPTY = {
 
 #: Programs of coreutils that the runtime calls, and those that only host processes with volumes need (util-linux).
 COREUTILS = {
+    "base64",
     "cat",
     "chmod",
     "cp",
@@ -74,6 +75,7 @@ COREUTILS = {
     "du",
     "env",
     "head",
+    "id",
     "ln",
     "mkdir",
     "mv",

@@ -8,9 +8,11 @@ import signal
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from flashlink.jobscript import journal
+from flashlink.site.config import Containers
 from lab.specs import assert_clean, container, one, shell
 
 pytestmark = pytest.mark.lab
@@ -187,12 +189,53 @@ with socket.create_server(("127.0.0.1", 18999)) as server:
     stop(job)
 
 
-def test_a_worker_without_util_linux_starts_no_container_that_is_probed_by_commands(pods):
-    env = {"PATH": pods.path_without("nsenter", "setpriv")}
-    job = pods.run(one(shell(RUN, livenessProbe=probe(sh("true")))), env=env)
+@pytest.fixture
+def without_util_linux(pods):
+    """Variables of a worker whose Apptainer has to do it alone."""
+    return {"PATH": pods.path_without("nsenter", "setpriv")}
+
+
+def test_without_util_linux_a_probe_is_a_process_of_the_container_all_the_same(pods, without_util_linux):
+    env = [
+        {"name": "QUOTES", "value": 'it\'s "quoted" `with` ${all} \\ of\nthem '},
+        {"name": "LD_LIBRARY_PATH", "value": str(pods.shared)},
+        {"name": "HOME", "value": '/srv/"my" home\\'},
+    ]
+    look = LOOK.replace("sort", "grep -vE '^(APPTAINER|SINGULARITY)_' | sort")  # they tell of an instance
+    ask = probe(sh(f"[ -e /shared/pid ] && ({look}) >/shared/probe && kill -0 $(cat /shared/pid)"), failureThreshold=99)
+    script = f"mkdir /here; touch /here/mine /tmp/seen; ({look}) >/shared/main; cd /; echo $$$$ >/shared/pid; sleep 300"
+    (pods.shared / "libc.so.6").write_text("no library\n")
+    main = shell(script, env=env, readinessProbe=ask, workingDir="/srv/work", **MOUNT)
+    job = pods.start(one(main, volumes=WORK, terminationGracePeriodSeconds=1), env=without_util_linux)
+    job.until(is_ready)
+    shared = job.folder / "volumes" / "work"
+    assert (shared / "probe").read_text() == (shared / "main").read_text()
+    stop(job)
+    assert job.job_log == ""
+    assert_clean(job)
+
+
+def test_without_util_linux_what_hangs_is_killed_in_the_container(pods, without_util_linux):
+    live = probe(sh("sleep 300 & sleep 301"), timeoutSeconds=1)
+    main = shell("trap 'ps; exit 0' TERM; while :; do sleep 0.1; done", livenessProbe=live)
+    job = pods.run(one(main | {"lifecycle": {"postStart": sh("echo no; exit 9")}}), env=without_util_linux)
+    assert job.reason() == "its postStart hook failed: exit code 9: no\n"
+    job = pods.run(one(main), env=without_util_linux)
+    assert job.reason() == "its liveness probe failed: no answer within 1 s\n"
+    assert b"sleep 30" not in job.log()
+    assert_clean(job)
+
+
+def test_a_worker_that_has_neither_starts_no_container_that_is_probed_by_commands(pods, without_util_linux):
+    old = pods.shared / "apptainer"
+    old.write_text("#!/bin/sh\necho apptainer version 1.2.2-1.el7\n")
+    old.chmod(0o755)
+    containers = Containers(runtime="apptainer", executable=str(old))
+    site = msgspec.structs.replace(pods.site, containers=containers)
+    job = pods.run(one(shell(RUN, livenessProbe=probe(sh("true")))), env=without_util_linux, site=site)
     assert ended(job) == [(128, "runtime", False)]
-    expected = (
-        "its probes or hooks are commands, and this machine has no nsenter (util-linux), by which they get into it"
+    assert job.reason() == (
+        "its probes or hooks are commands, which get into it by nsenter and setpriv (util-linux) or Apptainer 1.2.3; "
+        "this machine has neither\n"
     )
-    assert job.reason() == f"{expected}\n"
     assert job.log() == b""

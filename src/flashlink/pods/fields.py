@@ -177,8 +177,8 @@ HOOK: Mapping[str, Rule] = {
 #: Fields of ExecAction.
 EXEC: Mapping[str, Rule] = {
     "command": _honoured(
-        "with the container's environment; $(VAR) is expanded in probes; needs nsenter and setpriv (util-linux) on the "
-        "worker, and without them the container is not started"
+        "with the container's environment; $(VAR) is expanded in probes; by nsenter and setpriv (util-linux) on the "
+        "worker or by Apptainer 1.2.3, and where there is neither the container is not started"
     ),
 }
 

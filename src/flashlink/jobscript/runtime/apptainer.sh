@@ -17,7 +17,7 @@ start_apptainer() {
   show_gpus
   set_home ${env[@]+"${env[@]}"}
   for ((position = 0; position < ${#binds[@]}; position += 5)); do
-    options+=(--mount "$(mount_option "${binds[position]}" "${binds[position + 1]}" "${binds[position + 2]}")")
+    add_mount "${binds[position]}" "${binds[position + 1]}" "${binds[position + 2]}"
   done
   set_network
   set_fuses
@@ -44,24 +44,31 @@ start_apptainer() {
 # [NAME VALUE]...: HOME as the pod says, else a folder of the container's own. Apptainer lets no variable set it, but it takes
 # the second half of --home, and --no-home keeps it from mounting anything there.
 set_home() {
-  local given=''
-  while (($#)); do
-    [[ $1 != HOME ]] || home=$2 given=1
-    shift 2
-  done
-  if [[ ! $given ]]; then
-    home=/home/pod
+  if ! find_home "$@"; then
     mkdir -p -- "$scratch/home"
-    options+=(--mount "$(mount_option "$scratch/home" "$home" rw)")
+    add_mount "$scratch/home" "$home" rw
   fi
   options+=(--no-home --home "/:$home")
 }
 
-# SOURCE TARGET MODE: the value of --mount, which is one line of CSV: every field in double quotes, those inside doubled.
-mount_option() {
-  local mode='' quote='"' # versions of bash differ over quotes that stand in the replacement themselves
+# [NAME VALUE]...: in $home; false if the pod does not say it.
+find_home() {
+  local given=''
+  home=/home/pod
+  while (($#)); do
+    [[ $1 != HOME ]] || home=$2 given=1
+    shift 2
+  done
+  [[ $given ]]
+}
+
+# SOURCE TARGET MODE: a further --mount in $options. Its value is one line of CSV: every field in double quotes, those inside
+# doubled.
+add_mount() {
+  local value mode='' quote='"' # versions of bash differ over quotes that stand in the replacement themselves
   [[ $3 != ro ]] || mode=',ro'
-  printf 'type=bind,"source=%s","destination=%s"%s' "${1//$quote/$quote$quote}" "${2//$quote/$quote$quote}" "$mode"
+  printf -v value 'type=bind,"source=%s","destination=%s"%s' "${1//$quote/$quote$quote}" "${2//$quote/$quote$quote}" "$mode"
+  options+=(--mount "$value")
 }
 
 # [NAME VALUE]...: by the variables that Apptainer passes on, so that no value is ever an argument.

@@ -3,16 +3,17 @@
 
 # What its probes and hooks will need is there, or the container does not start.
 check_enter() {
-  local program
-  for program in nsenter setpriv; do
-    type -P "$program" >/dev/null ||
-      refuse "its probes or hooks are commands, and this machine has no $program (util-linux), by which they get into it"
-  done
+  has_util_linux || can_join ||
+    refuse "its probes or hooks are commands, which get into it by nsenter and setpriv (util-linux) or Apptainer 1.2.3; \
+this machine has neither"
 }
 
-# COMMAND...: become a process beside the first one of a container of Apptainer: in its namespaces, in the working directory in which
-# it was started, with its environment; which is that of its last exec, so the values that the pod gives stand over it. Nothing of the container's environment may reach the programs of this machine
-# that lead there: a library that LD_PRELOAD names would be loaded by them, outside of the container.
+has_util_linux() { type -P nsenter && type -P setpriv; } >/dev/null
+
+# COMMAND...: become a process beside the first one of a container of Apptainer: in its namespaces, in the working directory in
+# which it was started, with its environment; which is that of its last exec, so the values that the pod gives stand over it.
+# Nothing of the container's environment may reach the programs of this machine that lead there: a library that LD_PRELOAD names
+# would be loaded by them, outside of the container.
 enter_container() {
   local word kind position place names=' '
   local -a way=() tidy=() plain=() late=()

@@ -135,7 +135,7 @@ set_fuses() {
     # The option is a line of CSV, of which the double quotes make one field.
     options+=(--fusemount "\"container:/.flashlink/$id.sh ${fuses[position + 1]//\"/\"\"}\"")
   done
-  options+=(--mount "$(mount_option "$place" /.flashlink rw)")
+  add_mount "$place" /.flashlink rw
   write_wait_script "$place/wait.sh"
   printf '%s\n' "${points[0]}" >"$place/waiting"
   if ((${#argv[@]} == 0)); then

@@ -61,10 +61,13 @@ handle_tcp() { { exec 3<>"/dev/tcp/$1/$2"; } 2>/dev/null || fail "cannot connect
 # COMMAND...: in the container.
 handle_exec() {
   umask 022
-  case $pod_runtime in
-    host) enter_process "$@" ;;
-    *) enter_container "$@" ;;
-  esac
+  if [[ $pod_runtime == host ]]; then
+    enter_process "$@"
+  elif has_util_linux; then
+    enter_container "$@"
+  else
+    join_container "$@"
+  fi
 }
 
 # SCHEME HOST PORT PATH [NAME VALUE]...: what answers with a status from 200 to 399 is well, as the kubelet has it: it follows up

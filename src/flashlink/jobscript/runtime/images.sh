@@ -46,10 +46,12 @@ fetched_image() {
   printf '%s' "$pod_folder/tmp/.images/$sum.sif"
 }
 
-# The WORKDIR of the Docker image that the SIF file $image was made of. Apptainer keeps the image's configuration as one of
-# the file's objects, and does not apply it. Their descriptors, of 585 bytes, begin at byte 4096, each with: at byte 17 where
-# the object is, at byte 25 its size, at byte 73 its name (https://github.com/apptainer/sif, "type rawDescriptor").
-image_workdir() {
+# The WORKDIR of the Docker image that the SIF file $image was made of, in $image_workdir. Apptainer keeps the image's
+# configuration as one of the file's objects, and does not apply it. Their descriptors, of 585 bytes, begin at byte 4096, each
+# with: at byte 17 where the object is, at byte 25 its size, at byte 73 its name (https://github.com/apptainer/sif, "type
+# rawDescriptor").
+find_image_workdir() {
+  image_workdir=''
   [[ -f $image ]] || return 0
   local name_bytes=' 111 99 105 45 99 111 110 102 105 103 46 106 115 111 110 0 ' # oci-config.json
   local config place number
@@ -59,9 +61,9 @@ image_workdir() {
     number_at 17
     place=$number
     number_at 25
-    config=$(tail -c "+$((place + 1))" -- "$image" | head -c "$number" | tr -d '\0')
+    IFS= read -r -d '' config < <(tail -c "+$((place + 1))" -- "$image" | head -c "$number")
     if [[ $config =~ \"WorkingDir\":[[:space:]]*\"(([^\"\\]|\\.)*)\" ]]; then
-      printf '%b' "${BASH_REMATCH[1]//\\\//\/}" # JSON's escapes that a path can have are printf's too
+      printf -v image_workdir '%b' "${BASH_REMATCH[1]//\\\//\/}" # JSON's escapes that a path can have are printf's too
     fi
     return
   done < <(od -An -v -w585 -t u1 -j 4096 -N 28080 -- "$image" 2>/dev/null)

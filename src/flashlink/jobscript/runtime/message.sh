@@ -44,16 +44,16 @@ set_message() {
   local place=$scratch/message
   if [[ $message_path != /dev/?* ]]; then
     make_message_path
-    options+=(--mount "$(mount_option "$place/text" "$message_path" rw)")
+    add_mount "$place/text" "$message_path" rw
   elif [[ -p $place/go ]]; then
     # It is Apptainer itself that reads these files before it becomes the command: as process 1, by no program of the image. The
     # /dev of a setuid one is root's, so that the command could not write there anyhow.
     # shellcheck disable=SC2016 # for Apptainer
     printf '%s\n' '[ "$$" != 1 ] || [ ! -w /dev ] ||' \
       '{ echo up >/.flashlink-message/up; read -r go </.flashlink-message/go; unset go; } </dev' >"$place/wait.sh"
-    options+=(--mount "$(mount_option "$place" /.flashlink-message ro)")
-    options+=(--mount "$(mount_option "$place/text" /.flashlink-message/text rw)")
-    options+=(--mount "$(mount_option "$place/wait.sh" /.singularity.d/env/00-flashlink.sh ro)")
+    add_mount "$place" /.flashlink-message ro
+    add_mount "$place/text" /.flashlink-message/text rw
+    add_mount "$place/wait.sh" /.singularity.d/env/00-flashlink.sh ro
   fi
 }
 

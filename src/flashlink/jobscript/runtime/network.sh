@@ -40,5 +40,5 @@ show_file() {
     [[ $1/ != "${binds[position + 1]%/}"/* ]] || return 0
   done
   { printf '%s\n' "${@:2}" >"$file"; } 2>/dev/null || refuse "cannot write its $1"
-  options+=(--mount "$(mount_option "$file" "$1" ro)")
+  add_mount "$file" "$1" ro
 }

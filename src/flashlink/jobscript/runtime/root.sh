@@ -57,14 +57,15 @@ set_workdir() {
   if [[ $workdir ]]; then
     provide_workdir
   else
-    workdir=$(image_workdir)
+    find_image_workdir
+    workdir=$image_workdir
   fi
   options+=(--pwd "${workdir:-/}")
 }
 
 # Kubernetes makes a working directory that is not there.
 provide_workdir() {
-  local position place=''
+  local position place='' image_workdir
   for ((position = 0; position < ${#binds[@]}; position += 5)); do # parents first, so the deepest mount wins
     if [[ $workdir/ == "${binds[position + 1]%/}"/* ]]; then
       place=${binds[position]}${workdir#"${binds[position + 1]%/}"}
@@ -73,9 +74,13 @@ provide_workdir() {
   done
   if [[ $place ]]; then
     [[ -d $place ]] || mkdir -p -- "$place" 2>/dev/null
-  elif [[ $root == disk && $workdir != / && $workdir != "$(image_workdir)" ]]; then
-    # Only from inside can one see whether it is there, as an image is no folder; what is made stays in the layer.
-    # shellcheck disable=SC2016 # for the image's shell
-    "$pod_executable" --silent exec "${options[@]}" --pwd / -- "$image" /bin/sh -c '[ -d "$0" ] || mkdir -p -- "$0"' "$workdir"
-  fi </dev/null >&2
+    return
+  fi
+  [[ $root == disk && $workdir != / ]] || return 0
+  find_image_workdir
+  [[ $workdir != "$image_workdir" ]] || return 0
+  # Only from inside can one see whether it is there, as an image is no folder; what is made stays in the layer.
+  # shellcheck disable=SC2016 # for the image's shell
+  "$pod_executable" --silent exec "${options[@]}" --pwd / -- "$image" /bin/sh -c '[ -d "$0" ] || mkdir -p -- "$0"' "$workdir" \
+    </dev/null >&2
 }
