@@ -140,7 +140,7 @@ def test_what_does_not_listen_is_killed_after_the_grace_of_the_cancel(job: Calla
     made = job("trap '' TERM; touch up; while :; do sleep 0.1; done")
     process = made.start(grace=600)
     wait_for(made.folder / "up")
-    (made.folder / "slurm" / "grace").write_text("0\n")
+    (made.folder / "grace").write_text("0\n")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 137
 

@@ -387,7 +387,7 @@ class TestCancel:
         batch.cancel(ids)
         assert not (spec.folder / "slurm").exists()
         batch.cancel(ids, grace=3)
-        assert (spec.folder / "slurm" / "grace").read_text() == "3\n"
+        assert (spec.folder / "grace").read_text() == "3\n"
 
     def test_what_runs_on_is_ended_by_slurm(self, batch, slurm, job, monkeypatch) -> None:
         ids = batch.submit([job("uid-1")])

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,15 @@ class Cluster:
         """SIGKILL."""
         os.kill(int((self.folder / "run" / f"{daemon}.pid").read_text()), signal.SIGKILL)
 
+    def cut_login(self) -> None:
+        """End the login node with all of its connections."""
+        pid = (self.folder / "run" / "sshd.pid").read_text().strip()
+        sessions = [int(child) for each in _children(pid) for child in (each, *_children(each))]
+        self.stop("sshd")
+        for session in sessions:
+            with suppress(ProcessLookupError):
+                os.kill(session, signal.SIGKILL)
+
     def start(self) -> None:
         """Start the daemons that do not run."""
         subprocess.run([SLURM / "start", self.folder], check=True, capture_output=True)
@@ -67,6 +76,10 @@ class Cluster:
         """Let the plain user own files."""
         for path in paths:
             os.chown(path, self.user, self.user)
+
+
+def _children(pid: str) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 @contextmanager

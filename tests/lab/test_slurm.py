@@ -67,12 +67,14 @@ class TestWithoutAccounting(SlurmContract):
 
 
 class TestByLogin(SlurmContract):
+    """Files travel by the connection, too."""
+
     @pytest.fixture
     def cluster(self, plain_slurm: Cluster) -> Cluster:
         return plain_slurm
 
     @pytest.fixture
     def options(self, cluster: Cluster) -> dict[str, Any]:
-        return cluster.login
+        return {**cluster.login, "spool": "/var/tmp/flashlink-contract"}
 
     test_walltime = None  # Slurm's minutes are the same by ssh

@@ -7,9 +7,9 @@ umask 077
 
 finding() { printf '%s\t%s\t%s\n' "$1" "$2" "${3//[$'\t\n']/ }"; }
 
-# FOLDER: where pods' folders lie.
+# FOLDER: the job's own, unless the batch system gives it another.
 probe_begin() {
-  probe_folder=$1
+  probe_folder=${FLASHLINK_FOLDER:-$1}
   finding ok worker "${HOSTNAME:-unknown}, $(uname -sr), user $(id -un 2>/dev/null || id -u)"
   if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 402)); then
     finding problem bash "$BASH_VERSION; job scripts need bash 4.2 or later"

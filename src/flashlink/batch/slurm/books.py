@@ -10,7 +10,7 @@ from pathlib import Path
 
 _SCHEMA = """
 create table if not exists jobs (number integer primary key, uid text not null unique, folder text not null,
-  grace integer not null);
+  grace integer not null, home text not null);
 create table if not exists cluster (name text not null);
 """
 
@@ -24,12 +24,14 @@ class Job:
         uid: Of the pod.
         folder: The job's, as the worker sees it; "" if it is not known.
         grace: Seconds between SIGTERM and SIGKILL, unless a cancel says otherwise.
+        home: The plugin's folder for it, where that is another; "" if it is not known.
     """
 
     number: int
     uid: str
     folder: str
     grace: int = 30
+    home: str = ""
 
 
 class Books:
@@ -74,8 +76,8 @@ class Books:
         former = [old.number for job in new if (old := self._uids.get(job.uid)) is not None]
         self.remove({*former, *(job.number for job in new)})
         with self._database:
-            rows = [(job.number, job.uid, job.folder, job.grace) for job in new]
-            self._database.executemany("insert or replace into jobs values (?, ?, ?, ?)", rows)
+            rows = [(job.number, job.uid, job.folder, job.grace, job.home) for job in new]
+            self._database.executemany("insert or replace into jobs values (?, ?, ?, ?, ?)", rows)
         for job in new:
             self._jobs[job.number] = self._uids[job.uid] = job
 
@@ -94,5 +96,5 @@ class Books:
         self._database.close()
 
     def _read(self) -> Iterator[Job]:
-        for row in self._database.execute("select number, uid, folder, grace from jobs"):
+        for row in self._database.execute("select number, uid, folder, grace, home from jobs"):
             yield Job(*row)

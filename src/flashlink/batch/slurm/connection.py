@@ -61,10 +61,22 @@ class Connection:
         Raises:
             SiteError: Transient: the shell could not be had, or did not answer for each of them.
         """
-        limit = _MARGIN + sum(command.seconds for command in asked)
-        said, errors, status = self._talk(commands.request(asked), limit)
+        return self._ask(commands.request(asked), len(asked), _MARGIN + sum(command.seconds for command in asked))
+
+    def send(self, folder: str, packed: bytes, seconds: int) -> Answer:
+        """Unpack a tar file into a folder there, which is made if missing.
+
+        Raises:
+            SiteError: Transient, as of `run`.
+        """
+        head = (commands.text("stage.sh") + folder).encode()
+        (answer,) = self._ask(head + b"\0" + packed, 1, _MARGIN + seconds)
+        return answer
+
+    def _ask(self, request: bytes, count: int, limit: float) -> list[Answer]:
+        said, errors, status = self._talk(request, limit)
         try:
-            return commands.answers(said, len(asked))
+            return commands.answers(said, count)
         except SiteError as error:
             why = " ".join(errors.decode("utf-8", "replace").split())[-300:]
             raise SiteError(f"{self._where}: {why or error} (exit status {status})", transient=True) from None

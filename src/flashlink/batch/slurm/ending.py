@@ -16,7 +16,9 @@ from flashlink.batch.system import JobState
 #: Seconds beyond the grace after which Slurm ends a job that was told to end.
 MARGIN = 30.0
 
-_WRITE_GRACE = 'for folder; do mkdir -p "$folder/slurm" && printf "%s\\n" "$0" >"$folder/slurm/grace"; done'
+_WRITE_GRACE = (
+    'for folder; do printf "%s\\n" "$0" >"$folder/grace.new" && mv -f "$folder/grace.new" "$folder/grace"; done'
+)
 
 
 class Ending:

@@ -4,8 +4,8 @@
 #
 #   SCRIPT FOLDER UID GRACE
 #
-# In FOLDER/slurm: `claim`, a link to the job's id, so that of two jobs for one pod only one runs; `grace`, the seconds of a
-# cancel that has its own; `end`, how the job ended.
+# In FOLDER: `grace`, the seconds of a cancel that has its own; `slurm/claim`, a link to the job's id, so that of two jobs for one
+# pod only one runs; `slurm/end`, how the job ended.
 
 set +eu
 umask 077
@@ -16,7 +16,7 @@ child='' stopped='' interrupted='' killer=''
 # Slurm may have taken in a submission that it called failed, and the next one as well. A requeued job has its old id, but so
 # may have another: a controller that forgot a job gives its number again.
 claim() {
-  mkdir -p "$record"
+  mkdir "$record" 2>/dev/null # not the folder itself: it is gone when the pod is
   ln -sT "$SLURM_JOB_ID" "$record/claim" 2>/dev/null && return
   ((${SLURM_RESTART_COUNT:-0})) && [ "$(readlink "$record/claim")" = "$SLURM_JOB_ID" ]
 }
@@ -28,7 +28,7 @@ stop() {
   stopped=1
   [ -n "$child" ] || return
   kill -TERM -- "-$child"
-  if [ -r "$record/grace" ]; then read -r grace <"$record/grace"; fi
+  if [ -r "$folder/grace" ]; then read -r grace <"$folder/grace"; fi
   (sleep "$((grace + 10))" && kill -KILL -- "-$child") &
   killer=$!
 }
@@ -77,7 +77,7 @@ cd "$folder" || exit 1
 started=$(date +%s)
 set -m # the script is a process group of its own
 trap stop TERM INT HUP
-FLASHLINK_POD=$uid bash "$script" &
+FLASHLINK_POD=$uid FLASHLINK_FOLDER=$folder bash "$script" &
 child=$!
 if [ -n "$stopped" ]; then # it came while the script was being started
   stopped=''

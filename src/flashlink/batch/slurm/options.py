@@ -23,6 +23,7 @@ RESERVED = (
     *("usage", "version", "wait", "wrap"),
 )
 
+_SPOOL = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
 _OPTION = re.compile(r"--([a-z][a-z0-9-]*)(=.*)?", re.DOTALL)
 
 
@@ -97,6 +98,8 @@ class Options(Placement, forbid_unknown_fields=True, frozen=True, kw_only=True):
         login: ``user@host`` of a login node; Slurm's commands are run there by ssh. "" runs them here.
         ssh: Further options of ssh, as ["-p", "2222", "-i", "/etc/flashlink/key"].
         shell: Command that starts a bash where Slurm's commands are.
+        spool: Folder at the site, seen by the login node and all workers, where worker and plugin share no file
+            system: the jobs' files travel over the connection. "" where the plugin sees the work folder itself.
         command_seconds: After which a command of Slurm that does not answer is ended.
         history_days: How far back jobs are looked for in the accounting when the plugin has lost their ids.
         flavours: Kinds of nodes, tried in order. Without one every job goes where `Placement` says.
@@ -105,6 +108,7 @@ class Options(Placement, forbid_unknown_fields=True, frozen=True, kw_only=True):
     login: Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_.-]+@)?[A-Za-z0-9][A-Za-z0-9.:-]*$|^$")] = ""
     ssh: list[str] = []
     shell: Annotated[list[str], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: ["bash"])
+    spool: str = ""
     command_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 60
     history_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
     flavours: list[Flavour] = []
@@ -133,6 +137,10 @@ def read(options: Mapping[str, Any]) -> Options:
                 f"batch.options{place}.gpus: {flavour.gpus} is less than min_gpus; raise it to what a node has"
             )
         _check_arguments(place, flavour)
+    if found.spool and (_SPOOL.fullmatch(found.spool) is None or ".." in found.spool.split("/")):
+        raise SiteError(
+            f"batch.options.spool: {found.spool!r}: expected an absolute path of letters, digits, '/._-' without '..'"
+        )
     if found.ssh and not found.login:
         raise SiteError("batch.options.ssh: is of no use without batch.options.login; name the login node")
     return found

@@ -11,6 +11,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from flashlink.batch.slurm.connection import Connection
 from flashlink.batch.slurm.ending import Ending
 from flashlink.batch.slurm.history import History, Past
 from flashlink.batch.slurm.options import read
+from flashlink.batch.slurm.output import Output
+from flashlink.batch.slurm.spool import Spool
 from flashlink.batch.system import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import SiteError
 
@@ -43,7 +46,8 @@ _LOCK_SECONDS = 90.0
 
 _FINAL = (JobState.ENDED, JobState.LOST)
 
-_Due = tuple[JobSpec, Command]
+#: A job as the plugin sees it, and as the site does: another folder, where they share no file system.
+_Due = tuple[JobSpec, JobSpec, Command]
 
 
 class SlurmBatch:
@@ -72,6 +76,8 @@ class SlurmBatch:
         self._connection = Connection(self._options, self._lock)
         self._ending = Ending(self._connection, self._books, self._options)
         self._history = History(self._connection, self._books, self._options)
+        self._spool = Spool(self._connection, self._options) if self._options.spool else None
+        self._output = Output(self._spool, self._books, self._options.history_days) if self._spool else None
         self._cluster = ""
         self._last: dict[int, JobStatus] = {}  # as last told, of jobs that go on
         self._final: dict[int, JobStatus] = {}
@@ -85,7 +91,8 @@ class SlurmBatch:
         new: dict[str, _Due] = {}
         for spec in jobs:
             try:
-                new[spec.uid] = (spec, submission.sbatch(spec, self._options))
+                at_site = self._spool.at_site(spec) if self._spool else spec
+                new[spec.uid] = (spec, at_site, submission.sbatch(at_site, self._options))
             except SiteError as error:
                 outcomes[spec.uid] = error
         outcomes.update(self._known(new))
@@ -98,20 +105,24 @@ class SlurmBatch:
         return [outcomes[spec.uid] for spec in jobs]
 
     def _submit_bulk(self, bulk: Sequence[_Due]) -> dict[str, str | SiteError]:
+        if self._spool:
+            self._spool.send([spec for spec, _, _ in bulk])
         now = time.monotonic()
-        self._unsure.update((spec.uid, now) for spec, _ in bulk)
-        told = self._connection.run(*(command for _, command in bulk))
+        self._unsure.update((spec.uid, now) for spec, _, _ in bulk)
+        told = self._connection.run(*(command for _, _, command in bulk))
         outcomes: dict[str, str | SiteError] = {}
-        taken = []
-        for (spec, _), answer in zip(bulk, told, strict=True):
+        taken, refused = [], []
+        for (spec, at_site, _), answer in zip(bulk, told, strict=True):
             try:
                 number = submission.number(answer)
-                taken.append(Job(number, spec.uid, str(spec.folder), spec.grace))
+                home = "" if at_site is spec else str(spec.folder)
+                taken.append(Job(number, spec.uid, str(at_site.folder), spec.grace, home))
                 outcomes[spec.uid] = self._job_id(number)
             except SiteError as error:
                 outcomes[spec.uid] = error
                 if refusals.is_unsure(answer):
                     continue
+                refused.append(spec.uid)
             del self._unsure[spec.uid]
         for job in taken:  # the number may have been that of a job which Slurm has forgotten
             self._forgotten.discard(job.number)
@@ -119,6 +130,9 @@ class SlurmBatch:
             self._final.pop(job.number, None)
         self._books.add(taken)
         self._last.update((job.number, JobStatus(JobState.QUEUED)) for job in taken)
+        if self._spool and refused:
+            with suppress(SiteError):  # then they go as old ones, or are sent again
+                self._spool.remove(refused)
         return outcomes
 
     def query(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
@@ -143,6 +157,9 @@ class SlurmBatch:
             past = self._history.look(gone)
             found.update((number, past.ended.get(number) or self._unclear(number, past)) for number in gone)
             found.update(self._forgot({number: past.unclaimed[number] for number in gone if number in past.unclaimed}))
+        if self._output:
+            found = self._output.told(found)
+            self._output.tidy({row.uid for row in listed.values()})
         for number in numbers:
             if number in listed or found[number].state in _FINAL:
                 self._missing.pop(number, None)
@@ -210,7 +227,7 @@ class SlurmBatch:
         if any(map(self._may_arrive, missing)):
             raise SiteError("Slurm may be about to take in a job whose submission it did not answer", transient=True)
         if missing:
-            jobs = self._history.find(missing)
+            jobs = self._settled(self._history.find(missing), missing)
             self._books.add(jobs.values())
             found.update((uid, self._job_id(job.number)) for uid, job in jobs.items())
         return found
@@ -234,7 +251,19 @@ class SlurmBatch:
         queue, places = self._connection.run(answers.squeue(seconds), answers.squeue_places(seconds))
         folders = answers.places(places)
         rows = sorted(answers.rows(queue), key=lambda row: -row.number)
-        return {row.uid: Job(row.number, row.uid, folders.get(row.number, "")) for row in rows if row.uid in uids}
+        jobs = {row.uid: Job(row.number, row.uid, folders.get(row.number, "")) for row in rows if row.uid in uids}
+        return self._settled(jobs, jobs)
+
+    def _settled(self, jobs: Mapping[str, Job], uids: Iterable[str]) -> dict[str, Job]:
+        """Jobs by uid, and where their folders are; with those of which only the folders tell."""
+        if not self._spool:
+            return dict(jobs)
+        found = dict(jobs)
+        for uid, place in self._spool.look(uids).items():
+            number = found[uid].number if uid in found else place.number
+            if number is not None:
+                found[uid] = Job(number, uid, self._spool.folder(uid), home=place.home)
+        return found
 
     def _may_arrive(self, uid: str) -> bool:
         return time.monotonic() - self._unsure.get(uid, -ARRIVES) < ARRIVES
@@ -247,12 +276,17 @@ class SlurmBatch:
             self._ending.begin(numbers - self._final.keys(), grace)
 
     def forget(self, job_ids: Sequence[str]) -> None:
-        """Drop the records of ended jobs; see `BatchSystem.forget`."""
+        """Drop the records and folders of ended jobs; see `BatchSystem.forget`."""
+        self._learn_cluster()
         numbers = {number for job_id in job_ids if (number := self._number(job_id)) is not None}
-        ended = numbers & self._final.keys()
-        self._books.remove(ended)
-        for number in ended:
-            del self._final[number]
+        if numbers - self._final.keys():  # as after a start of the plugin
+            (told,) = self._connection.run(answers.squeue(self._options.command_seconds))
+            numbers -= {row.number for row in answers.rows(told) if row.status.state not in _FINAL}
+        if self._spool:
+            self._spool.remove([job.uid for number in numbers if (job := self._books.job(number)) is not None])
+        self._books.remove(numbers)
+        for number in numbers:
+            self._final.pop(number, None)
 
     def capacity(self) -> Capacity:
         """Totals of the site; see `BatchSystem.capacity`."""

@@ -1,0 +1,82 @@
+"""What jobs write where worker and plugin share no file system: fetched as it grows, and in whole before they end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from flashlink.batch.slurm.books import Books, Job
+from flashlink.batch.slurm.spool import Spool
+from flashlink.batch.system import JobState, JobStatus
+from flashlink.errors import SiteError
+
+#: Seconds for which the output of an ended job is asked for again before the job is told to have ended without it.
+PATIENCE = 3600.0
+
+#: Most jobs whose files are looked at in one call; of more that run, each has its turn.
+MOST = 200
+
+
+class Output:
+    """Fetches the output of jobs.
+
+    Args:
+        spool: Carries it.
+        books: Where the jobs' folders are noted.
+        days: After which a folder that is nobody's is removed.
+    """
+
+    def __init__(self, spool: Spool, books: Books, days: int) -> None:
+        self._spool = spool
+        self._books = books
+        self._days = days
+        self._next_tidy = 0.0
+        self._turn = 0
+        self._tried: dict[int, float] = {}  # number to when its output was first asked for in vain
+
+    def told(self, statuses: Mapping[int, JobStatus]) -> dict[int, JobStatus]:
+        """What statuses by number mean once the output is here: a job whose output is not has not ended yet.
+
+        Raises:
+            SiteError: Transient: the site does not answer.
+        """
+        running = [number for number, status in statuses.items() if status.state is JobState.RUNNING]
+        start = self._turn % len(running) if len(running) > MOST else 0
+        self._turn = start + MOST
+        self._spool.fetch(self._jobs(running[start : start + MOST]), whole=False)
+        over = [number for number, status in statuses.items() if status.state in (JobState.ENDED, JobState.LOST)]
+        troubles: dict[int, str] = {}
+        for at in range(0, len(over), MOST):
+            troubles |= self._spool.fetch(self._jobs(over[at : at + MOST]), whole=True)
+        for number in over:
+            if number not in troubles:
+                self._tried.pop(number, None)
+        return {
+            number: self._without(number, status, troubles[number]) if number in troubles else status
+            for number, status in statuses.items()
+        }
+
+    def tidy(self, queued: set[str]) -> None:
+        """Once a day, remove old folders that no pod of ours and no job in the queue has: of plugins that were killed.
+
+        Args:
+            queued: Pods whose jobs are in the queue.
+        """
+        if time.monotonic() < self._next_tidy:
+            return
+        self._next_tidy = time.monotonic() + 86400.0
+        with suppress(SiteError):  # tomorrow, then
+            old = self._spool.old(self._days)
+            self._spool.remove([uid for uid in old if uid not in queued and self._books.of(uid) is None])
+
+    def _without(self, number: int, status: JobStatus, trouble: str) -> JobStatus:
+        now = time.monotonic()
+        if now - self._tried.setdefault(number, now) < PATIENCE:
+            return JobStatus(JobState.RUNNING, None, f"its output cannot be fetched yet: {trouble}", status.node)
+        del self._tried[number]
+        return replace(status, reason=f"{status.reason or 'it has ended'}; its output could not be fetched: {trouble}")
+
+    def _jobs(self, numbers: Iterable[int]) -> list[Job]:
+        return [job for number in numbers if (job := self._books.job(number)) is not None]
