@@ -44,10 +44,7 @@ start_apptainer() {
 # [NAME VALUE]...: HOME as the pod says, else a folder of the container's own. Apptainer lets no variable set it, but it takes
 # the second half of --home, and --no-home keeps it from mounting anything there.
 set_home() {
-  if ! find_home "$@"; then
-    mkdir -p -- "$scratch/home"
-    add_mount "$scratch/home" "$home" rw
-  fi
+  find_home "$@" || add_mount "$scratch/home" "$home" rw
   options+=(--no-home --home "/:$home")
 }
 

@@ -97,7 +97,7 @@ start_instance() {
   if [[ $pod_runtime == host ]]; then
     mkdir -p -- "$pod_folder/tmp/$name"
   else
-    mkdir -p -- "$pod_folder/tmp/$name/message"
+    mkdir -p -m 0755 -- "$pod_folder/tmp/$name/message" "$pod_folder/tmp/$name/home" "$pod_folder/tmp/$name/root"
   fi
   tell_inits
   journal started "$name" "instance=$instance" ${unready:+ready=no}
@@ -240,6 +240,10 @@ check_sources() {
 # PATH ROOT
 check_inside() {
   local real root
+  if [[ $1 == "$2" ]]; then # as it mostly is, no process need look
+    [[ -e $2 ]] || refuse "$2 does not exist on this machine"
+    return
+  fi
   root=$(realpath -e -- "$2" 2>/dev/null) || refuse "$2 does not exist on this machine"
   real=$(realpath -m -- "$1")
   [[ $real/ == "${root%/}"/* ]] || refuse "$1 leads out of $2"

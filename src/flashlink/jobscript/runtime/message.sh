@@ -60,8 +60,7 @@ set_message() {
 # In what is mounted from this machine there must be something to mount the file at.
 make_message_path() {
   local position source='' rest=''
-  local -a places=("$scratch/tmp" /tmp "$scratch/var_tmp" /var/tmp)
-  [[ ! -d $scratch/home ]] || places+=("$scratch/home" /home/pod)
+  local -a places=("$scratch/tmp" /tmp "$scratch/var_tmp" /var/tmp "$scratch/home" /home/pod)
   for ((position = 0; position < ${#binds[@]}; position += 5)); do # parents first, so the deepest mount wins
     [[ ${binds[position + 2]} == ro ]] || places+=("${binds[position]}" "${binds[position + 1]}")
   done

@@ -90,9 +90,9 @@ live() {
 }
 
 prepare() {
-  mkdir -p "$pod_folder" "$pod_folder/logs" || return
   remove_scratch
-  mkdir -m 0700 "$pod_folder/volumes" "$pod_folder/tmp" || return
+  [[ ! -e $pod_folder/volumes && ! -e $pod_folder/tmp ]] || return
+  mkdir -p -- "$pod_folder/logs" "$pod_folder/volumes" "$pod_folder/tmp" || return
   make_reserve || return
   journal job-started - "node=${HOSTNAME//[!A-Za-z0-9.-]/}" "pid=$$"
   start_reporter || return

@@ -32,7 +32,6 @@ set_root() {
     memory) options+=(--writable-tmpfs) ;;
     disk)
       if can_layer; then
-        mkdir -p -- "$scratch/root"
         options+=(--overlay "\"${scratch//\"/\"\"}/root\"") # the option is a line of CSV
       else
         root=read-only

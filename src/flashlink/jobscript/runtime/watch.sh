@@ -4,14 +4,16 @@
 watch_job() {
   trap '' TERM INT HUP USR1 USR2
   local due=$pod_deadline
-  while kill -0 "$$" 2>/dev/null; do
+  while
+    tick 1 # not at once: the containers are about to start
+    kill -0 "$$" 2>/dev/null
+  do
     if ((due && SECONDS >= due)); then
       kill -USR1 "$$"
       due=0
     fi
     bound_job_log
     watch_disk
-    tick 1
   done
   kill_tagged
   unmount_volumes
