@@ -8,6 +8,8 @@ import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -32,18 +34,20 @@ if [ "$2" = pull ]; then
   : >"$before"
   exit
 fi
-record={records}/${{scratch##*/}}
+pod=${{scratch%/tmp/*}}
+record={records}/${{pod##*/}}.${{scratch##*/}}
 /bin/cat /proc/$$/cmdline >"$record.argv"
 /bin/cat /proc/$$/environ >"$record.environ"
-/bin/cp -rpL "${{scratch%/tmp/*}}/volumes" "$record.volumes"
+/bin/cp -rpL "$pod/volumes" "$record.volumes"
 /bin/cp -rp "$scratch" "$record.scratch"
 echo "ran ${{scratch##*/}}"
 """
 
 #: The program of every container of a host process; its first argument is the container's name.
 RECORDER = """#!/bin/sh
-/bin/cat /proc/$$/cmdline >"{records}/$1.argv"
-/bin/cat /proc/$$/environ >"{records}/$1.environ"
+record={records}/$FLASHLINK_POD.$1
+/bin/cat /proc/$$/cmdline >"$record.argv"
+/bin/cat /proc/$$/environ >"$record.environ"
 echo "ran $1"
 """
 
@@ -182,9 +186,13 @@ class Sandbox:
         assert said == ("0\n", ""), said
         return list(_declared((folder / "declaration.out").read_bytes()))
 
-    def run(self, folder: Path, script: str) -> tuple[int, str, dict[str, bytes]]:
-        """Run a script to its end: its status, what it said itself, and the log of each container."""
-        self._begin(folder)
+    def run(self, scripts: Mapping[Path, str]) -> list[tuple[int, str, dict[str, bytes]]]:
+        """Run scripts at the same time, each in its folder: status, what it said, and the logs of its containers."""
+        self._begin(*scripts)
+        with ThreadPoolExecutor(len(scripts) or 1) as pool:
+            return list(pool.map(self._run, scripts.keys(), scripts.values()))
+
+    def _run(self, folder: Path, script: str) -> tuple[int, str, dict[str, bytes]]:
         (folder / "job.sh").write_text(script)
         with (folder / "job.log").open("wb") as log:
             code = subprocess.run(
@@ -195,18 +203,20 @@ class Sandbox:
         logs = {path.name.removesuffix(".0.log"): path.read_bytes() for path in (folder / "logs").glob("*.0.log")}
         return code, (folder / "job.log").read_text(errors="replace"), logs
 
-    def _begin(self, folder: Path) -> None:
-        """Make the pod's folder; what an example that failed has left goes first."""
+    def _begin(self, *folders: Path) -> None:
+        """Make the pods' folders; what an example that failed has left goes first."""
         for place in (self.work, self.records, self.outside):
             _empty(place)
-        self._forget_memory(folder)
         CANARY.unlink(missing_ok=True)
-        folder.mkdir(mode=0o700)
+        for folder in folders:
+            self._forget_memory(folder)
+            folder.mkdir(mode=0o700)
 
-    def ran(self, name: str) -> Ran:
-        """What a container saw in the last run."""
-        argv = _words(self.records / f"{name}.argv")[1:]
-        env = dict(word.split("=", 1) for word in _words(self.records / f"{name}.environ"))
+    def ran(self, folder: Path, name: str) -> Ran:
+        """What a container of the pod in `folder` saw in the last run."""
+        record = self.records / f"{folder.name}.{name}"
+        argv = _words(record.with_name(f"{record.name}.argv"))[1:]
+        env = dict(word.split("=", 1) for word in _words(record.with_name(f"{record.name}.environ")))
         if argv[0] == str(self.recorder):
             return Ran(argv, env)
         end = argv.index("--", 2)
@@ -230,25 +240,26 @@ class Sandbox:
             hostname=after.get("--hostname", ""),
             mounts={target: ro for target, (source, ro) in mounts.items() if source.parent != own},
             shown={
-                target: (self.records / f"{name}.scratch" / source.name).read_text()
+                target: (record.with_name(f"{record.name}.scratch") / source.name).read_text()
                 for target, (source, ro) in mounts.items()
                 if source.parent == own and ro
             },
-            volumes=self.records / f"{name}.volumes",
+            volumes=record.with_name(f"{record.name}.volumes"),
             entry_point=argv[2] == "run",
         )
 
-    def assert_nothing_escaped(self, folder: Path) -> None:
-        """No canary, and nothing anywhere but in the pod's own folder; then make all as it was."""
+    def assert_nothing_escaped(self, *folders: Path) -> None:
+        """No canary, and nothing anywhere but in the pods' own folders; then make all as it was."""
         assert not CANARY.exists()
         assert list(self.outside.iterdir()) == []
-        assert [path for path in self.work.iterdir() if path != folder] == []
+        assert [path for path in self.work.iterdir() if path not in folders] == []
         assert sorted(path.name for path in GRANTS.iterdir()) == ["claim", "data", "images"]
         assert [path.name for path in (GRANTS / "images").iterdir()] == ["some.sif"]
-        for place in (folder, self.records, GRANTS / "data", GRANTS / "claim"):
+        for place in (*folders, self.records, GRANTS / "data", GRANTS / "claim"):
             _empty(place)
-        folder.rmdir()
-        self._forget_memory(folder)
+        for folder in folders:
+            folder.rmdir()
+            self._forget_memory(folder)
 
     @staticmethod
     def _forget_memory(folder: Path) -> None:
