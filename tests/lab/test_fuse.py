@@ -233,6 +233,18 @@ def test_it_is_unmounted_when_its_daemon_is_killed(run, victim):
     assert_unmounted(job)
 
 
+@pytest.mark.parametrize("where", ["host"], indirect=True)
+def test_what_is_not_mounted_any_more_is_told(run):
+    first = shell("echo up; sleep 2", name="first")
+    job = run(shell("cat /vol/file.txt"), initContainers=[first])
+    job.until(lambda job: job.log("first") == b"up\n")
+    for pid in job.pids("rclone mount2"):
+        os.kill(pid, signal.SIGKILL)
+    job.wait()
+    assert job.reason() == "volume vol is not mounted any more: its script has ended\n"
+    assert_unmounted(job)
+
+
 def test_a_deadline_while_it_is_mounted_ends_the_pod(run):
     job = run(shell("cat /vol/file.txt; sleep 600"), activeDeadlineSeconds=4, terminationGracePeriodSeconds=1)
     assert job.wait() != 0

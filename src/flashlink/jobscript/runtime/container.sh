@@ -97,6 +97,7 @@ start_instance() {
   if [[ $pod_runtime == host ]]; then
     mkdir -p -- "$pod_folder/tmp/$name"
   else
+    # shellcheck disable=SC2174 # what is above is the job's alone
     mkdir -p -m 0755 -- "$pod_folder/tmp/$name/message" "$pod_folder/tmp/$name/home" "$pod_folder/tmp/$name/root"
   fi
   tell_inits
@@ -222,6 +223,9 @@ check_sources() {
     # The slash makes an automounter mount it.
     if [[ $kind == cvmfs && ! -d $root/ ]]; then
       refuse "CVMFS has no repository ${root##*/} on this machine: there is no folder $root"
+    fi
+    if [[ $root == "$pod_folder/fuse/"* && ! -d $root ]]; then
+      refuse "volume ${root##*/} is not mounted any more: its script has ended"
     fi
     check_inside "$source" "$root"
     case $kind in
