@@ -12,11 +12,12 @@ import pytest
 
 from flashlink.batch import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import RequestError, SiteError
-from flashlink.plugin import backoff, folders, reconcile
+from flashlink.plugin import backoff, folders, reconcile, watch
 from flashlink.plugin.books import Books
 from flashlink.plugin.patience import PatientBatch
-from flashlink.plugin.pods import Pods
+from flashlink.plugin.pods import Answer, Pods
 from flashlink.plugin.reconcile import Reconciler
+from flashlink.plugin.record import Record
 from flashlink.pods import wire
 from flashlink.site.config import Containers, Images, Site
 
@@ -110,6 +111,10 @@ class House:
         for _ in range(count):
             self.reconciler.round()
 
+    def create(self, raw: dict) -> tuple[Record, Answer]:
+        """Take in a pod, and wait until it is in the books."""
+        return self.pods.create(body(raw)).result(10)
+
     def waiting(self, raw: dict) -> str:
         """The waiting message of the pod's container."""
         return self.pods.status([known(raw)])[0].containers[0].state.waiting.message
@@ -145,7 +150,7 @@ def uid(raw: dict) -> str:
 
 def test_all_that_waits_goes_in_one_submission(house):
     for _ in range(50):
-        house.pods.create(body(pod()))
+        house.create(pod())
     house.rounds()
     assert house.batch.calls.count("submit") == 1
     assert len(house.batch.specs) == 50
@@ -155,7 +160,7 @@ def test_status_names_the_image_and_what_runs_in_its_place(house):
     images = Images(aliases={"any": "/images/any.sif"})
     house.pods.site = Site(containers=Containers(runtime="apptainer", executable="apptainer"), images=images)
     raw = pod()
-    house.pods.create(body(raw))
+    house.create(raw)
     house.restart()
     (entry,) = house.pods.status([known(raw)])[0].containers
     assert (entry.image, entry.imageID) == ("any", "/images/any.sif")
@@ -163,7 +168,7 @@ def test_status_names_the_image_and_what_runs_in_its_place(house):
 
 def test_a_job_that_was_lost_before_it_began_is_submitted_again(house):
     raw = pod()
-    _, answer = house.pods.create(body(raw))
+    _, answer = house.create(raw)
     house.rounds()
     house.restart()
     house.batch.jobs[answer.result()] = JobStatus(JobState.FORGOTTEN, reason="forgotten by the scheduler")
@@ -182,7 +187,7 @@ def test_a_job_that_was_lost_before_it_began_is_submitted_again(house):
 
 def test_a_deleted_pod_whose_job_was_lost_before_it_began_is_gone(house):
     raw = pod()
-    _, answer = house.pods.create(body(raw))
+    _, answer = house.create(raw)
     house.rounds()
     house.batch.jobs[answer.result()] = JobStatus(JobState.FORGOTTEN)
     house.batch.failures["cancel"] = DOWN
@@ -194,10 +199,10 @@ def test_a_deleted_pod_whose_job_was_lost_before_it_began_is_gone(house):
 
 def test_a_job_id_that_is_given_again_is_the_new_pods_alone(house, monkeypatch):
     first, second = pod("first"), pod("second")
-    house.pods.create(body(first))
+    house.create(first)
     house.rounds()
     monkeypatch.setattr(FakeScheduler, "_take", lambda fake, spec: fake.specs.append(spec) or f"fake:host:{uid(first)}")
-    house.pods.create(body(second))
+    house.create(second)
     house.rounds(1)
     assert house.pods.get(uid(second)).job_id == f"fake:host:{uid(first)}"
     assert house.pods.get(uid(first)).job_id == ""
@@ -209,7 +214,7 @@ def test_a_job_id_that_is_given_again_is_the_new_pods_alone(house, monkeypatch):
 
 def test_one_question_a_sweep_whatever_the_number_of_pods(house):
     for _ in range(50):
-        house.pods.create(body(pod()))
+        house.create(pod())
     house.rounds()
     before = house.batch.calls.count("query")
     house.rounds(1)
@@ -218,7 +223,7 @@ def test_one_question_a_sweep_whatever_the_number_of_pods(house):
 
 def test_no_question_when_all_is_over(house):
     raw = pod()
-    house.pods.create(body(raw))
+    house.create(raw)
     house.rounds()
     house.batch.jobs[f"fake:host:{uid(raw)}"] = JobStatus(JobState.LOST)
     _age(house, raw)
@@ -232,14 +237,14 @@ def _age(house: House, raw: dict) -> None:
     """Let the time pass that a journal gets to arrive."""
     house.rounds()
     record = house.pods.get(uid(raw))
-    house.pods.change({uid(raw): {"ended_at": record.ended_at - reconcile.SETTLE}})
+    house.pods.change({uid(raw): {"ended_at": record.ended_at - watch.SETTLE}})
     house.rounds()
 
 
 def test_scheduler_that_is_down_holds_pods_and_says_so(house):
     house.batch.failures["submit"] = DOWN
     raw = pod()
-    _, answer = house.pods.create(body(raw))
+    _, answer = house.create(raw)
     house.rounds(5)
     assert not answer.done()
     assert "the scheduler does not answer" in house.waiting(raw)
@@ -254,7 +259,7 @@ def test_scheduler_that_failed_is_left_in_peace(house, monkeypatch):
     monkeypatch.setattr(backoff, "FIRST", 60.0)
     house.batch.failures["submit"] = DOWN
     for _ in range(5):
-        house.pods.create(body(pod()))
+        house.create(pod())
         house.rounds()
     assert house.batch.calls.count("submit") == 1
     assert house.seen.count(("submit", False)) == 1
@@ -263,7 +268,7 @@ def test_scheduler_that_failed_is_left_in_peace(house, monkeypatch):
 def test_submission_that_died_after_it_was_taken_is_not_repeated(house):
     house.batch.dies_after_submission = True
     raw = pod()
-    _, answer = house.pods.create(body(raw))
+    _, answer = house.create(raw)
     house.rounds(1)
     house.batch.dies_after_submission = False
     house.rounds()
@@ -273,7 +278,7 @@ def test_submission_that_died_after_it_was_taken_is_not_repeated(house):
 
 def test_nothing_is_submitted_again_while_the_scheduler_cannot_tell_what_it_has(house):
     house.batch.dies_after_submission = True
-    house.pods.create(body(pod()))
+    house.create(pod())
     house.rounds(1)
     house.batch.dies_after_submission = False
     house.batch.failures["find"] = DOWN
@@ -284,7 +289,7 @@ def test_nothing_is_submitted_again_while_the_scheduler_cannot_tell_what_it_has(
 @pytest.mark.parametrize("moment", ["before", "during", "after"])
 def test_kill_at_any_moment_of_a_create(house, moment):
     raw = pod()
-    house.pods.create(body(raw))
+    house.create(raw)
     if moment == "during":
         house.batch.dies_after_submission = True
         house.rounds(1)
@@ -300,7 +305,7 @@ def test_kill_at_any_moment_of_a_create(house, moment):
 def test_refused_by_the_scheduler_while_the_create_waits(house):
     house.batch.refusals["demo"] = SiteError("no such queue")
     raw = pod()
-    _, answer = house.pods.create(body(raw))
+    _, answer = house.create(raw)
     house.rounds()
     assert str(answer.result(0)) == "no such queue"
     assert not house.pods.folder(uid(raw)).exists()
@@ -309,7 +314,7 @@ def test_refused_by_the_scheduler_while_the_create_waits(house):
 def test_refused_after_the_create_was_answered_fails_the_pod(house):
     house.batch.failures["submit"] = DOWN
     raw = pod()
-    house.pods.create(body(raw))
+    house.create(raw)
     house.rounds()
     del house.batch.failures["submit"]
     house.batch.refusals["demo"] = SiteError("no such queue")
@@ -322,8 +327,8 @@ def test_refused_after_the_create_was_answered_fails_the_pod(house):
 def test_one_pod_that_cannot_go_now_does_not_hold_up_the_others(house):
     house.batch.refusals["slow"] = SiteError("your limit of jobs is reached", transient=True)
     slow, other = pod("slow"), pod("other")
-    house.pods.create(body(slow))
-    house.pods.create(body(other))
+    house.create(slow)
+    house.create(other)
     house.rounds()
     assert house.pods.get(uid(other)).job_id
     assert "limit" in house.waiting(slow)
@@ -334,7 +339,7 @@ def test_one_pod_that_cannot_go_now_does_not_hold_up_the_others(house):
 
 def test_failed_query_changes_nothing(house):
     raw = pod()
-    house.pods.create(body(raw))
+    house.create(raw)
     house.rounds()
     before = house.pods.get(uid(raw))
     house.batch.failures["query"] = DOWN
@@ -345,7 +350,7 @@ def test_failed_query_changes_nothing(house):
 
 def test_lost_job_fails_the_pod_only_after_a_while(house):
     raw = pod()
-    house.pods.create(body(raw))
+    house.create(raw)
     house.rounds()
     house.batch.jobs.clear()
     house.rounds()
@@ -356,7 +361,7 @@ def test_lost_job_fails_the_pod_only_after_a_while(house):
 
 def test_job_that_was_missed_once_and_comes_back_is_not_lost(house):
     raw = pod()
-    house.pods.create(body(raw))
+    house.create(raw)
     house.rounds()
     jobs = dict(house.batch.jobs)
     house.batch.jobs.clear()
@@ -370,7 +375,7 @@ def test_job_that_was_missed_once_and_comes_back_is_not_lost(house):
 
 def test_delete_is_retried_until_the_scheduler_takes_it(house):
     raw = pod()
-    house.pods.create(body(raw))
+    house.create(raw)
     house.rounds()
     house.batch.failures["cancel"] = DOWN
     house.pods.delete(known(raw))
@@ -387,7 +392,7 @@ def test_grace_of_a_delete_survives_a_restart_and_reaches_job_and_scheduler(hous
     gentle, sudden = pod(), pod()
     sudden["metadata"]["deletionGracePeriodSeconds"] = 0
     for raw in (gentle, sudden):
-        house.pods.create(body(raw))
+        house.create(raw)
     house.rounds()
     for raw in (gentle, sudden):
         house.pods.delete(known(raw))
@@ -401,7 +406,7 @@ def test_grace_of_a_delete_survives_a_restart_and_reaches_job_and_scheduler(hous
 
 def test_delete_of_a_pod_that_waits_submits_nothing(house):
     raw = pod()
-    _, answer = house.pods.create(body(raw))
+    _, answer = house.create(raw)
     house.pods.delete(known(raw))
     house.rounds()
     assert house.batch.specs == []
@@ -414,10 +419,10 @@ def test_tombstones_outlive_a_restart_and_end_some_day(house, monkeypatch):
     house.rounds()
     house.restart()
     with pytest.raises(RequestError, match="was deleted already"):
-        house.pods.create(body(raw))
+        house.create(raw)
     monkeypatch.setattr(reconcile, "REMEMBER", -1.0)
     house.rounds(1)
-    house.pods.create(body(raw))
+    house.create(raw)
 
 
 def test_adopted_by_uid_when_the_annotation_does_not_hold_a_job_id(house):
@@ -448,7 +453,7 @@ def test_full_disk_is_told_and_tried_again(house, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", full)
-    house.pods.create(body(raw))
+    house.create(raw)
     house.rounds()
     assert "No space left" in house.waiting(raw)
     monkeypatch.setattr(Path, "mkdir", mkdir)
@@ -461,7 +466,7 @@ def test_a_defect_in_one_round_does_not_end_the_thread(house):
     house.reconciler.start()
     try:
         raw = pod()
-        _, answer = house.pods.create(body(raw))
+        _, answer = house.create(raw)
         assert answer.result(5) == f"fake:host:{uid(raw)}"
     finally:
         house.reconciler.stop()
@@ -470,7 +475,7 @@ def test_a_defect_in_one_round_does_not_end_the_thread(house):
 def test_status_is_answered_from_memory(house):
     raws = [pod() for _ in range(50)]
     for raw in raws:
-        house.pods.create(body(raw))
+        house.create(raw)
     house.rounds()
     house.batch.calls.clear()
     statuses = house.pods.status([known(raw) for raw in raws])
@@ -480,7 +485,7 @@ def test_status_is_answered_from_memory(house):
 
 def test_records_come_back_from_the_books_as_they_were(house):
     raw = pod()
-    house.pods.create(body(raw))
+    house.create(raw)
     house.rounds()
     before = house.pods.get(uid(raw))
     house.restart()
@@ -488,10 +493,10 @@ def test_records_come_back_from_the_books_as_they_were(house):
 
 
 def test_a_start_that_the_scheduler_has_not_told_yet_is_seen_within_some_sweeps(house, monkeypatch):
-    monkeypatch.setattr(reconcile, "IN_TURN", 3)
+    monkeypatch.setattr(watch, "IN_TURN", 3)
     pods = [pod() for _ in range(10)]
     for raw in pods:
-        house.pods.create(body(raw))
+        house.create(raw)
     house.rounds()
     for raw in pods:
         folder = house.pods.folder(uid(raw))
@@ -502,7 +507,7 @@ def test_a_start_that_the_scheduler_has_not_told_yet_is_seen_within_some_sweeps(
 
 def test_an_answer_is_new_when_the_question_or_what_is_known_has_changed(house):
     raw = pod()
-    house.pods.create(body(raw))
+    house.create(raw)
     house.rounds()
     first = house.pods.status([known(raw)])
     assert house.pods.status([known(raw)]) == first

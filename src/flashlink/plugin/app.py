@@ -62,7 +62,8 @@ class Routes:
     async def create(self, request: Request) -> Response:
         """Take in a pod and answer with its job id, or, if that takes long, with what tells system and uid."""
         body = await _body(request)
-        record, job_id = await run_in_threadpool(self._pods.create, body)
+        accepted = await run_in_threadpool(self._pods.create, body)
+        record, job_id = await asyncio.shield(asyncio.wrap_future(accepted))
         done, _ = await asyncio.wait([asyncio.wrap_future(job_id)], timeout=PATIENCE)
         outcome = next(iter(done)).result() if done else ""
         if isinstance(outcome, Exception):

@@ -118,11 +118,14 @@ class Books:
             row = self._database.execute("SELECT body FROM requests WHERE uid = ?", (uid,)).fetchone()
         return row[0] if row else None
 
-    def intend(self, record: Record, request: bytes) -> None:
-        """Write down a new pod before anything is done about it."""
+    def intend(self, intents: Sequence[tuple[Record, bytes]]) -> None:
+        """Write down new pods with their create requests, all or none, before anything is done about them."""
+        rows = [(record.uid, _encode(record)) for record, _ in intents]
         with self._writing():
-            self._database.execute(_PUT, (record.uid, _encode(record)))
-            self._database.execute("INSERT OR REPLACE INTO requests VALUES (?, ?)", (record.uid, request))
+            self._database.executemany(_PUT, rows)
+            self._database.executemany(
+                "INSERT OR REPLACE INTO requests VALUES (?, ?)", [(record.uid, request) for record, request in intents]
+            )
 
     def put(self, records: Iterable[Record]) -> None:
         """Write newer records, all or none; requests of those that will not be submitted again are dropped."""

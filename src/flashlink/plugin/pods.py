@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import structlog
 
 from flashlink.errors import RequestError
 from flashlink.plugin.books import Books
-from flashlink.plugin.record import Record
+from flashlink.plugin.record import Record, outline_of
 from flashlink.plugin.states import known_states
 from flashlink.plugin.submission import decide
 from flashlink.pods import wire
@@ -31,6 +32,22 @@ log = structlog.get_logger("flashlink.plugin")
 
 #: What a pod's job id, or the reason for its refusal, comes by.
 Answer = Future[str | Exception]
+
+#: Uid to the fields of `Record` that have new values.
+Changes = dict[str, dict[str, Any]]
+
+#: What a pod's record comes by, with what its job id will come by, once it is on disk.
+Accepted = Future[tuple[Record, Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A pod that is to be written down."""
+
+    pod: Pod
+    record: Record
+    body: bytes
+    accepted: Accepted
 
 
 class Pods:
@@ -51,6 +68,8 @@ class Pods:
         self._system = system
         self._lock = threading.Lock()
         self._answers: dict[str, Answer] = {}
+        self._arrivals: deque[_Arrival] = deque()
+        self._intake = ThreadPoolExecutor(1, "intake")
         self._records = {record.uid: record for record in books.records()}
         self._told: dict[str, tuple[Record, wire.KnownPod, wire.PodStatus]] = {}
         self._tombstones = set(books.tombstones())
@@ -67,6 +86,10 @@ class Pods:
         with self._lock:
             return list(self._records.values())
 
+    def without_job(self) -> list[Record]:
+        """The records of the pods whose jobs have still to be found or submitted."""
+        return [record for record in self.records() if record.has_no_job]
+
     def folder(self, uid: str) -> Path:
         """The private folder of a pod; `uid` is one that `parse_identity` has checked."""
         return self._work / uid
@@ -79,45 +102,77 @@ class Pods:
         """InterLink's ``PodJID``: the job id, or, until it is known, what still tells system and uid."""
         return record.job_id or record.hint or f"{self._system}/{record.uid}"
 
-    def create(self, body: bytes) -> tuple[Record, Answer]:
+    def create(self, body: bytes) -> Accepted:
         """Take in a pod; the same pod again changes nothing.
+
+        Creates that come while the disk is busy are written down together: a slow disk takes as long for one of them.
 
         Args:
             body: Of ``POST /create``.
 
         Returns:
-            The record, and what will hold the job id or the reason why the batch system refused it.
+            What holds, once the pod is on disk, its record, and what will hold the job id or the reason why the batch
+            system refused it. It holds a `RequestError` if the pod was deleted meanwhile, and a `SiteError` if the pod
+            cannot be written down.
 
         Raises:
             RequestError: The pod is wrong, or was deleted before.
             SiteError: The site cannot run it.
         """
         pod = parse_create(body)
+        accepted: Accepted = Future()
         known = self._known(pod)
         if known is not None:
-            return known
+            accepted.set_result(known)
+            return accepted
         job = decide(pod, self.site, self.folder(pod.uid))
+        images = {step.name: step.image for step in (*job.init_steps, *job.steps)}
+        self._arrivals.append(_Arrival(pod, Record(outline_of(pod), time.time(), images=images), body, accepted))
+        self._intake.submit(self._take_in)
+        return accepted
+
+    def _take_in(self) -> None:
+        """Write down all that have come by now, at once, and tell those who wait."""
         with self._lock:
-            known = self._known(pod)
-            if known is not None:
-                return known
-            images = {step.name: step.image for step in (*job.init_steps, *job.steps)}
-            record = Record(_outline(pod), time.time(), images=images)
-            self._books.intend(record, body)
-            self._records[record.uid] = record
-            answer = self._answers[record.uid] = Future()
+            arrivals = [self._arrivals.popleft() for _ in range(len(self._arrivals))]
+            new: dict[str, _Arrival] = {}
+            for arrival in arrivals:
+                if arrival.pod.uid not in self._records and arrival.pod.uid not in self._tombstones:
+                    new.setdefault(arrival.pod.uid, arrival)
+            try:
+                self._books.intend([(arrival.record, arrival.body) for arrival in new.values()])
+            except Exception as error:  # whatever it is, those who wait are told
+                for arrival in arrivals:
+                    arrival.accepted.set_exception(error)
+                return
+            self._records.update((uid, arrival.record) for uid, arrival in new.items())
+            self._answers.update((uid, Future()) for uid in new)
+            for arrival in arrivals:
+                self._tell(arrival)
         self.wake()
-        return record, answer
+
+    def _tell(self, arrival: _Arrival) -> None:
+        try:
+            self._refuse_deleted(arrival.pod)
+        except RequestError as error:
+            arrival.accepted.set_exception(error)
+        else:
+            arrival.accepted.set_result(self._with_answer(self._records[arrival.pod.uid]))
 
     def _known(self, pod: Pod) -> tuple[Record, Answer] | None:
+        self._refuse_deleted(pod)
+        record = self._records.get(pod.uid)
+        return None if record is None else self._with_answer(record)
+
+    def _refuse_deleted(self, pod: Pod) -> None:
         record = self._records.get(pod.uid)
         if pod.uid in self._tombstones or (record is not None and record.deleted is not None):
             raise RequestError(
                 f"pod {pod.namespace}/{pod.name}: uid {pod.uid} was deleted already; create it anew, under a new uid"
             )
-        if record is None:
-            return None
-        answer = self._answers.get(pod.uid)
+
+    def _with_answer(self, record: Record) -> tuple[Record, Answer]:
+        answer = self._answers.get(record.uid)
         if answer is None:
             answer = Future()
             answer.set_result(record.job_id)
@@ -208,12 +263,8 @@ class Pods:
         problem = "looking for its job at the batch system"
         return Record(outline, time.time(), tried=True, hint=hint, problem=problem)
 
-    def change(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Set fields of records, in memory and in the books at once; pods that are gone are passed over.
-
-        Args:
-            changes: Uid to the fields of `Record` that have new values.
-        """
+    def change(self, changes: Changes) -> None:
+        """Set fields of records, in memory and in the books at once; pods that are gone are passed over."""
         with self._lock:
             newer = [replace(self._records[uid], **fields) for uid, fields in changes.items() if uid in self._records]
             self._books.put(newer)
@@ -238,20 +289,6 @@ def _deleted(pod: Outline) -> dict[str, ContainerState]:
     """Of a pod that is gone: whoever still asks must not wait for it."""
     gone = ContainerState(Phase.TERMINATED, "Deleted", "the pod was deleted", 137)
     return dict.fromkeys((*pod.init_containers, *pod.containers), gone)
-
-
-def _outline(pod: Pod) -> Outline:
-    init_containers = tuple(container.name for container in pod.init_containers)
-    containers = tuple(container.name for container in pod.containers)
-    return Outline(
-        pod.uid,
-        pod.name,
-        pod.namespace,
-        init_containers,
-        containers,
-        frozenset((*pod.not_offloaded, *pod.not_offloaded_init)),
-        frozenset(container.name for container in pod.init_containers if container.sidecar),
-    )
 
 
 def _asked(identity: Identity, containers: ContainerImages, not_offloaded: frozenset[str]) -> Outline:

@@ -9,49 +9,33 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from flashlink.batch import Capacity, JobSpec, JobState, JobStatus
-from flashlink.errors import FlashlinkError, RequestError, SiteError
-from flashlink.jobscript.journal import Event
-from flashlink.plugin import folders, submission
+from flashlink.errors import FlashlinkError, SiteError
+from flashlink.plugin import submission
 from flashlink.plugin.backoff import Backoff
-from flashlink.plugin.journals import Journals
 from flashlink.plugin.patience import PatientBatch
-from flashlink.plugin.pods import Pods
+from flashlink.plugin.pods import Changes, Pods
 from flashlink.plugin.record import Record
+from flashlink.plugin.removal import Removal, remove_folder
 from flashlink.plugin.reports import Reports
-from flashlink.plugin.states import container_states
-from flashlink.pods.status import ContainerState, is_final, not_started
+from flashlink.plugin.watch import Watch
+from flashlink.pods.status import not_started
 
 #: Most jobs in one submission, so that the first answers do not wait for a thousand scripts.
 BULK = 200
 
-#: Seconds that a journal may need to arrive after the batch system has called its job ended.
-SETTLE = 2.0
-
-#: Seconds after which a job that still runs is cancelled again.
-CANCEL_AGAIN = 60.0
-
 #: Seconds for which deletes are remembered, and between two looks at the site's totals.
 REMEMBER, RECOUNT = 86400.0, 60.0
-
-#: Journals of jobs in the queue that a sweep looks for. Mostly there are none: of more jobs, each has its turn,
-#: in case that the batch system is late to tell of a start.
-IN_TURN = 200
 
 #: A sweep is followed by a pause of so many times the processor's time that it took, if that is longer than the
 #: interval: requests are answered by the same interpreter.
 REST = 10.0
-
-FINAL = (JobState.ENDED, JobState.LOST)
-
-Changes = dict[str, dict[str, Any]]
 
 log = structlog.get_logger("flashlink.plugin")
 
@@ -78,12 +62,10 @@ class Reconciler:
         self._interval = interval
         self._reports = reports
         self._again = Backoff()
-        self._cancelled: dict[str, float] = {}
-        self._journals = Journals()
-        self._looked: dict[str, tuple[Record, JobStatus | None, list[Event]]] = {}
+        self._watch = Watch(pods, batch)
+        self._removal = Removal(pods, batch, self._forget)
         self._wake = threading.Event()
         self._stopped = False
-        self._sweeps = 0
         self._next_sweep = 0.0
         self._next_count = 0.0
         self._thread = threading.Thread(target=self._run, name="reconcile")
@@ -123,14 +105,14 @@ class Reconciler:
         self._submit()
         if now >= self._next_sweep:
             began = time.thread_time()
-            self._sweep()
+            self._watch.sweep()
             self._count(now)
             self._next_sweep = now + max(self._interval, (time.thread_time() - began) * REST)
-        self._end()
+        self._removal.end_deleted()
 
     def _seek(self) -> None:
         """Look for jobs that may exist though their ids are not known: no pod is submitted twice."""
-        unsure = {record.uid: record for record in self._pods.records() if record.tried and record.has_no_job}
+        unsure = {record.uid: record for record in self._pods.without_job() if record.tried}
         if not unsure:
             return
         try:
@@ -159,8 +141,8 @@ class Reconciler:
         now = time.monotonic()
         waiting = [
             record
-            for record in self._pods.records()
-            if record.has_no_job and not record.tried and record.deleted is None and self._again.ready(record.uid, now)
+            for record in self._pods.without_job()
+            if not record.tried and record.deleted is None and self._again.ready(record.uid, now)
         ]
         for start in range(0, len(waiting), BULK):
             specs = [spec for record in waiting[start : start + BULK] if (spec := self._prepare(record)) is not None]
@@ -199,7 +181,7 @@ class Reconciler:
                 log.info("submitted", pod=spec.uid, job=outcome, name=spec.name)
                 former = owners.get(outcome)
                 if former is not None and former.uid != spec.uid:
-                    submitted[former.uid] = self._again_or_never(
+                    submitted[former.uid] = self._watch.again_or_never(
                         former, "the batch system gave its job's id to another"
                     )
             elif outcome.transient:
@@ -214,19 +196,9 @@ class Reconciler:
                 self._pods.answer(uid, fields["job_id"])
         return True
 
-    def _again_or_never(self, record: Record, why: str) -> dict[str, Any]:
-        """The fields of a pod whose job was lost: it is submitted again, unless it had begun and has no request now."""
-        log.warning("job lost", pod=record.uid, job=record.job_id, error=why)
-        if record.deleted is None and self._pods.request(record.uid) is None:
-            journal = self._journals.read(record.uid, self._pods.folder(record.uid))
-            lost = replace(record, job=JobStatus(JobState.LOST, reason=why), ended_at=time.time(), final=True)
-            self._forget(record.uid)
-            states = container_states(lost, journal, over=True)
-            return {"job": lost.job, "ended_at": lost.ended_at, "states": states, "final": True}
-        self._forget(record.uid)
-        self._wake.set()
-        fresh: dict[str, Any] = {"job_id": "", "hint": "", "job": None, "ended_at": None, "states": {}}
-        return {**fresh, "tried": False, "problem": f"{why}; it is submitted again"}
+    def _forget(self, uid: str) -> None:
+        self._watch.forget(uid)
+        self._again.went_well(uid)
 
     def _later(self, uid: str, problem: str) -> None:
         pause = self._again.failed(uid, time.monotonic())
@@ -243,68 +215,8 @@ class Reconciler:
         log.warning("refused", pod=record.uid, error=str(error))
         self._again.went_well(record.uid)
         self._pods.change({record.uid: _failure(record, str(error))})
-        self._remove_folder(record.uid)
+        remove_folder(self._pods.folder(record.uid))
         self._pods.answer(record.uid, error)
-
-    def _sweep(self) -> None:
-        """Ask about all jobs at once, then read the journals: what a job wrote before it ended is there by then."""
-        watched = {record.job_id: record for record in self._pods.records() if record.job_id and not record.final}
-        if not watched:
-            return
-        told: Mapping[str, JobStatus] = {}
-        with suppress(SiteError):  # the journals are read all the same
-            told = self._batch.query(list(watched))
-        now = time.time()
-        changes: Changes = {}
-        self._sweeps += 1
-        turns = len(watched) // IN_TURN + 1
-        for index, (job_id, record) in enumerate(watched.items(), self._sweeps):
-            job = told.get(job_id)
-            if index % turns and self._still_waits(record, job):
-                continue
-            fields = self._look(record, job, now)
-            if fields:
-                changes[record.uid] = fields
-        self._pods.change(changes)
-
-    def _still_waits(self, record: Record, job: JobStatus | None) -> bool:
-        """The batch system tells of a job in its queue what it told at the last look."""
-        before = self._looked.get(record.uid)
-        return (
-            job is not None
-            and job.state is JobState.QUEUED
-            and before is not None
-            and before[0] is record
-            and (before[1] is job or before[1] == job)
-        )
-
-    def _look(self, record: Record, job: JobStatus | None, now: float) -> dict[str, Any]:
-        """What is new about one pod; mostly nothing, which is found out without much ado."""
-        if job is not None and job.state is JobState.FORGOTTEN:
-            return self._again_or_never(record, job.reason)
-        journal = self._journals.read(record.uid, self._pods.folder(record.uid))
-        before = self._looked.get(record.uid)
-        self._looked[record.uid] = (record, job, journal)
-        if before and before[0] is record and before[1] == job and before[2] is journal and record.ended_at is None:
-            return {}
-        seen: dict[str, Any] = {"job": job or record.job}
-        if seen["job"] is not None and seen["job"].state in FINAL:
-            seen["ended_at"] = record.ended_at or now
-        else:
-            seen["ended_at"] = None
-        newer = replace(record, **seen)
-        over = newer.ended_at is not None and now - newer.ended_at >= SETTLE
-        seen["states"] = container_states(newer, journal, over=over)
-        seen["final"] = newer.ended_at is not None and is_final(record.pod, seen["states"])
-        if seen["final"]:
-            self._forget(record.uid)
-            log.info("ended", pod=record.uid, job=record.job_id, exit_codes=_exit_codes(seen["states"]))
-        return {name: value for name, value in seen.items() if value != getattr(record, name)}
-
-    def _forget(self, uid: str) -> None:
-        """Let go of what was read of a pod that will not be looked at again."""
-        self._journals.forget(uid)
-        self._looked.pop(uid, None)
 
     def _count(self, now: float) -> None:
         if now < self._next_count:
@@ -314,71 +226,6 @@ class Reconciler:
             self._next_count = now + RECOUNT
             self._pods.forget_tombstones(time.time() - REMEMBER)
 
-    def _end(self) -> None:
-        """Cancel the jobs of deleted pods; of those that have ended, remove every trace."""
-        deleted = [
-            record
-            for record in self._pods.records()
-            if record.deleted is not None and not (record.tried and record.has_no_job)
-        ]
-        running = [record for record in deleted if self._may_run(record)]
-        self._cancel(running)
-        ended = [record for record in deleted if not self._may_run(record)]
-        jobs = [record.job_id for record in ended if record.job_id]
-        with suppress(SiteError):
-            if jobs:
-                self._batch.forget(jobs)
-            self._bury([record for record in ended if self._remove_folder(record.uid)])
-
-    def _bury(self, gone: Sequence[Record]) -> None:
-        if not gone:
-            return
-        self._pods.bury(record.uid for record in gone)
-        for record in gone:
-            self._cancelled.pop(record.uid, None)
-            self._forget(record.uid)
-            self._again.went_well(record.uid)
-            self._pods.answer(record.uid, RequestError(f"pod {record.label}: was deleted while it was being created"))
-            log.info("deleted", pod=record.uid, job=record.job_id)
-
-    def _may_run(self, record: Record) -> bool:
-        """True if its job has not ended; one that the batch system does not know is cancelled once all the same."""
-        if not record.job_id:
-            return False
-        lost = record.job is not None and record.job.state is JobState.LOST
-        return record.ended_at is None or (lost and record.uid not in self._cancelled)
-
-    def _cancel(self, running: Sequence[Record]) -> None:
-        """Cancel jobs, and again after a while: a scheduler may have been told and have forgotten."""
-        now = time.monotonic()
-        due = [record for record in running if now >= self._cancelled.get(record.uid, 0.0)]
-        if not due:
-            return
-        by_grace: dict[int | None, list[Record]] = {}
-        for record in due:
-            by_grace.setdefault(record.grace, []).append(record)
-        with suppress(SiteError):
-            for grace, records in by_grace.items():
-                self._tell_grace(records)
-                self._batch.cancel([record.job_id for record in records], grace)
-                self._cancelled.update((record.uid, now + CANCEL_AGAIN) for record in records)
-
-    def _tell_grace(self, records: Sequence[Record]) -> None:
-        """The job script, where it shares a file system with us, ends its containers by the grace of the delete."""
-        for record in records:
-            folder = self._pods.folder(record.uid)
-            if record.grace is not None and folder.is_dir():
-                with suppress(OSError):  # a full disk, say: the pod's own grace is kept then
-                    submission.write_grace(folder, record.grace)
-
-    def _remove_folder(self, uid: str) -> bool:
-        try:
-            folders.remove(self._pods.folder(uid))
-        except OSError as error:
-            log.warning("folder not removed yet", pod=uid, error=str(error))
-            return False
-        return True
-
 
 def _failure(record: Record, message: str) -> dict[str, Any]:
     """The fields of a record whose pod failed before it had a job."""
@@ -386,7 +233,3 @@ def _failure(record: Record, message: str) -> dict[str, Any]:
     now = time.time()
     states = {name: not_started(message, 1, now) for name in names if name not in record.pod.not_offloaded}
     return {"tried": False, "problem": message, "states": states, "ended_at": now, "final": True}
-
-
-def _exit_codes(states: Mapping[str, ContainerState]) -> dict[str, int]:
-    return {name: state.exit_code for name, state in states.items()}

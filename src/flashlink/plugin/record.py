@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flashlink.batch import JobState, JobStatus
+from flashlink.pods.pod import Pod
 from flashlink.pods.status import ContainerState, Outline
 
 
@@ -64,3 +65,18 @@ class Record:
         """Its job was seen to run, or all is over: it is never submitted again."""
         waits = (JobState.QUEUED, JobState.HELD, JobState.FORGOTTEN)
         return self.final or (self.job is not None and self.job.state not in waits)
+
+
+def outline_of(pod: Pod) -> Outline:
+    """Identity and container names of a pod that runs here."""
+    init_containers = tuple(container.name for container in pod.init_containers)
+    containers = tuple(container.name for container in pod.containers)
+    return Outline(
+        pod.uid,
+        pod.name,
+        pod.namespace,
+        init_containers,
+        containers,
+        frozenset((*pod.not_offloaded, *pod.not_offloaded_init)),
+        frozenset(container.name for container in pod.init_containers if container.sidecar),
+    )
