@@ -49,6 +49,7 @@ NEVER_EMPTY = {
     "argv": "asked for its length before",
     "copies": "asked for its length before",
     "devices": "asked for its length before",
+    "entries": "one of them is the shell itself",
     "fuse_volumes": "three of it at a position that it has",
     "folders": "asked for its length before",
     "gpu_variables": "names that are fixed",

@@ -76,7 +76,8 @@ class LocalBatch:
         state.chmod(0o700)
         self._lock_file = _lock(state / "lock")
         self._queue = Queue(state / "queue.sqlite")
-        self._jobs = {job.number: job for job in self._queue}
+        self._host = platform.node()
+        self._jobs = {self._job_id(job): job for job in self._queue}
         self._uids = {job.spec.uid: job for job in self._jobs.values()}
         self._waiting = {job.number: job for job in self._jobs.values() if job.status.state is JobState.QUEUED}
         self._running = {job.number: job for job in self._jobs.values() if job.status.state is JobState.RUNNING}
@@ -95,7 +96,7 @@ class LocalBatch:
             new = {spec.uid: spec for spec in jobs if spec.uid not in self._uids}
             refusals = {uid: refusal for uid, spec in new.items() if (refusal := self._refusal(spec)) is not None}
             for job in self._queue.add(spec for uid, spec in new.items() if uid not in refusals):
-                self._jobs[job.number] = self._uids[job.spec.uid] = self._waiting[job.number] = job
+                self._jobs[self._job_id(job)] = self._uids[job.spec.uid] = self._waiting[job.number] = job
             self._wake()
             return [refusals.get(spec.uid) or self._job_id(self._uids[spec.uid]) for spec in jobs]
 
@@ -103,7 +104,7 @@ class LocalBatch:
         """State of these jobs; see `BatchSystem.query`."""
         unknown = JobStatus(JobState.LOST, reason="the local batch system does not know this job")
         with self._change:
-            found = {job_id: self._find(job_id) for job_id in job_ids}
+            found = {job_id: self._jobs.get(job_id) for job_id in job_ids}
             return {job_id: job.status if job else unknown for job_id, job in found.items()}
 
     def find(self, uids: Sequence[str]) -> dict[str, str]:
@@ -114,7 +115,7 @@ class LocalBatch:
     def cancel(self, job_ids: Sequence[str], grace: int | None = None) -> None:
         """End jobs; see `BatchSystem.cancel`."""
         with self._change:
-            for job in map(self._find, job_ids):
+            for job in map(self._jobs.get, job_ids):
                 if job is not None and job.status.state not in _FINAL:
                     self._give(job, grace)
                     self._queue.cancel(job)
@@ -131,10 +132,10 @@ class LocalBatch:
     def forget(self, job_ids: Sequence[str]) -> None:
         """Drop the records of ended jobs; see `BatchSystem.forget`."""
         with self._change:
-            ended = [job for job in map(self._find, job_ids) if job is not None and job.status.state in _FINAL]
+            ended = [job for job in map(self._jobs.get, job_ids) if job is not None and job.status.state in _FINAL]
             self._queue.remove(ended)
             for job in ended:
-                del self._jobs[job.number], self._uids[job.spec.uid]
+                del self._jobs[self._job_id(job)], self._uids[job.spec.uid]
                 shutil.rmtree(self._record(job), ignore_errors=True)
 
     def capacity(self) -> Capacity:
@@ -164,14 +165,7 @@ class LocalBatch:
         )
 
     def _job_id(self, job: Job) -> str:
-        return f"{self.name}:{platform.node()}:{job.number}"
-
-    def _find(self, job_id: str) -> Job | None:
-        system, _, rest = job_id.partition(":")
-        number = rest.rpartition(":")[2]
-        known = system == self.name and number.isascii() and number.isdecimal()
-        job = self._jobs.get(int(number)) if known else None
-        return job if job is not None and self._job_id(job) == job_id else None
+        return f"{self.name}:{self._host}:{job.number}"
 
     def _record(self, job: Job) -> Path:
         return self._records / str(job.number)
@@ -207,7 +201,9 @@ class LocalBatch:
     def _round(self) -> None:
         gone = self._reap()
         for job in list(self._running.values()):
-            self._look_at(job, gone=job.number in gone)
+            # Of our own child the kernel tells the end; what it writes is read at its start, its cancel and its end.
+            if job.number not in self._spawned or job.status.started is None or job.cancelled:
+                self._look_at(job, gone=job.number in gone)
         if self._full:
             return
         load = _sum(self._running.values())
@@ -233,7 +229,7 @@ class LocalBatch:
         spec = job.spec
         places = {"script": str(spec.script), "folder": str(spec.folder)}
         starter.write(record / "job.json", {"uid": spec.uid, **places, "walltime": spec.walltime, "grace": spec.grace})
-        self._update(job, state=JobState.RUNNING, reason="", node=platform.node())
+        self._update(job, state=JobState.RUNNING, reason="", node=self._host)
         self._spawn(job)
 
     def _spawn(self, job: Job) -> None:
