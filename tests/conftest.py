@@ -26,6 +26,7 @@ FIRST = (
     "tests/lab/test_main_job.py",
     "tests/lab/condor/",
     "tests/system/",
+    "tests/jobscript/test_hostile_pods.py",
     "tests/lab/test_slurm",
     "tests/lab/",
     "tests/contract/",

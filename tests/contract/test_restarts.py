@@ -82,10 +82,11 @@ def _created(kubelet, one) -> bool:
         return False
 
 
-def test_books_lost_and_jobs_adopted_by_the_annotation(new_plugin, new_kubelet, pod):
+def test_books_lost_and_jobs_adopted_by_the_annotation(new_plugin, new_kubelet, pod, tmp_path):
     plugin = new_plugin()
     kubelet = new_kubelet(plugin)
-    one = pod("sleep 2; exit 6", init=["true"])
+    go = tmp_path / "go"
+    one = pod(f"until [ -e {go} ]; do sleep 0.1; done; exit 6", init=["true"])
     kubelet.create(one)
     kubelet.until(one, "Running")
     job_id = one["metadata"]["annotations"]["JobID"]
@@ -93,6 +94,7 @@ def test_books_lost_and_jobs_adopted_by_the_annotation(new_plugin, new_kubelet, 
     assert kubelet.until(one, "Running", "Succeeded", "Failed") == "Running"
     (status,) = kubelet.ask([one])
     assert status["JID"] == job_id
+    go.touch()
     assert kubelet.until(one, "Succeeded", "Failed") == "Failed"
     assert kubelet.states(one)["main"]["terminated"]["exitCode"] == 6
 

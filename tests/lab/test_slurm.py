@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 class SlurmContract(BatchContract):
     patience = 150.0  # Slurm's time limits are minutes, and it looks at them every half minute
+    test_walltime = None  # test_wall_times, for all clusters
 
     @pytest.fixture
     def tmp_path(self, cluster: Cluster, request: pytest.FixtureRequest) -> Path:
@@ -77,4 +80,24 @@ class TestByLogin(SlurmContract):
     def options(self, cluster: Cluster) -> dict[str, Any]:
         return {**cluster.login, "spool": "/var/tmp/flashlink-contract"}
 
-    test_walltime = None  # Slurm's minutes are the same by ssh
+
+@pytest.fixture(scope="module", autouse=True)
+def wall_times(
+    plain_slurm: Cluster, accounted_slurm: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Future[None]]]:
+    """Jobs that outlast their wall times, one a cluster, watched beside the other tests as Slurm takes a minute."""
+    contract = SlurmContract()
+    with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
+        checks = []
+        for cluster in (plain_slurm, accounted_slurm):
+            job = contract.job(cluster.work, "sleep 600", walltime=1)
+            cluster.give(job.folder, job.script)
+            system = stack.enter_context(closing(cluster.open(tmp_path_factory.mktemp("state"))))
+            ids = contract.submit(system, job)
+            checks.append(threads.submit(contract.ends_at_its_walltime, system, ids))
+        yield checks
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["plain", "accounted"])
+def test_wall_times(wall_times: list[Future[None]], number: int) -> None:
+    wall_times[number].result()

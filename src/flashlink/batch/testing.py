@@ -170,7 +170,11 @@ class BatchContract:
 
     def test_walltime(self, system: BatchSystem, tmp_path: Path) -> None:
         """A job that runs longer than it asked for is ended, is not a success, and a person learns why."""
-        (status,) = self.wait(system, self.submit(system, self.job(tmp_path, "sleep 600", walltime=1)))
+        self.ends_at_its_walltime(system, self.submit(system, self.job(tmp_path, "sleep 600", walltime=1)))
+
+    def ends_at_its_walltime(self, system: BatchSystem, ids: Sequence[str]) -> None:
+        """Wait for one job that asked for less time than it takes, and check how it ends."""
+        (status,) = self.wait(system, ids)
         assert status.exit_code != 0
         assert status.reason
 
