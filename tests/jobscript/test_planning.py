@@ -165,10 +165,31 @@ def test_names_that_bash_or_apptainer_keeps_to_itself() -> None:
 
 
 def test_a_home_that_apptainer_cannot_be_told() -> None:
-    assert pod(env={"HOME": ""}).steps[0].env == (("HOME", ""),)
     with pytest.raises(RequestError, match="HOME cannot hold a colon in Apptainer"):
         pod(env={"HOME": "/a:b"})
     assert pod(env={"HOME": "/a:b"}, site=HOST).steps[0].env == (("HOME", "/a:b"),)
+
+
+@pytest.mark.parametrize("name", ["HOME", "PATH", "PS1"])
+def test_variables_that_apptainer_does_not_leave_empty(name: str) -> None:
+    assert pod(env={name: ""}, site=HOST).steps[0].env == ((name, ""),)
+    with pytest.raises(RequestError, match=f"container main: {name} cannot be empty in Apptainer"):
+        pod(env={name: ""})
+
+
+def test_what_a_process_cannot_be_told_is_refused() -> None:
+    env = {f"V{number}": "x" * 100_000 for number in range(30)}
+    assert len(pod(env=dict(list(env.items())[:10])).steps[0].env) == 10
+    with pytest.raises(RequestError, match=r"its arguments and variables have \d+ bytes together, Apptainer takes"):
+        pod(env=dict(list(env.items())[:11]))
+    assert len(pod(env=dict(list(env.items())[:20]), site=HOST).steps[0].env) == 20
+    with pytest.raises(RequestError, match=r"its arguments and variables have \d+ bytes together, Linux takes"):
+        pod(command=("true", *env.values()), site=HOST)
+
+
+def test_paths_of_flashlink_itself_are_refused() -> None:
+    with pytest.raises(RequestError, match=r"container main: /[.]flashlink-message is a path that flashlink uses"):
+        pod(EmptyDir("v"), mount=Mount("v", "/.flashlink-message"))
 
 
 def test_what_linux_cannot_pass_on_is_refused() -> None:

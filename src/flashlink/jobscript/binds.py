@@ -29,6 +29,11 @@ def binds(
     found = [bind for mount in container.mounts if (bind := _bind(pod, mount, site, folder)) is not None]
     taken = {bind.target for bind in found}
     found += [bind for bind in further if bind.target not in taken]
+    for bind in found:
+        if str(bind.target).startswith("/.flashlink"):
+            raise RequestError(
+                f"container {container.name}: {bind.target} is a path that flashlink uses itself; mount at another"
+            )
     return tuple(sorted(found, key=lambda bind: len(bind.target.parts)))  # stable: parents first, else as written
 
 

@@ -12,6 +12,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 
+import msgspec
+
 from flashlink.errors import RequestError, SiteError
 from flashlink.jobscript import annotated, configured
 from flashlink.jobscript.binds import binds
@@ -29,8 +31,12 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OF_BASH = frozenset({"_", "BASHOPTS", "BASH_VERSINFO", "BASHPID", "EUID", "PPID", "SHELLOPTS", "SHLVL", "UID"})
 #: Names that the interpreter of Apptainer's own scripts does not let go of, or changes.
 _OF_APPTAINER = frozenset({"EUID", "GID", "PROMPT_COMMAND", "UID"})
+#: Names that Apptainer leaves out, or gives values of its own, where they would be empty.
+_NEVER_EMPTY = frozenset({"HOME", "PATH", "PS1"})
 #: Linux' limit on one argument or variable, less what the container runtime puts before a name.
 _LONGEST = 128 * 1024 - 64
+#: On all of a process together: Apptainer's on their JSON, less what else stands in it, and Linux' at its usual stack.
+_MOST, _MOST_ON_HOST = 1024 * 1024 - 32 * 1024, 2 * 1024 * 1024 - 64 * 1024
 
 
 def plan(pod: Pod, site: Site, folder: PurePosixPath, report: Report | None = None) -> JobPlan:
@@ -197,9 +203,22 @@ def _check_words(step: Step, *, on_host: bool) -> None:
             )
         if name == "HOME" and ":" in value and not on_host:
             raise RequestError(f"container {step.name}: HOME cannot hold a colon in Apptainer; use another folder")
+        if name in _NEVER_EMPTY and not value and not on_host:
+            raise RequestError(f"container {step.name}: {name} cannot be empty in Apptainer; leave it out")
         _check_length(step, f"the value of {name}", value)
     for word in (*(step.argv or ()), *step.args, *step.life.words):
         _check_length(step, "one argument", word)
+    _check_sum(step, on_host=on_host)
+
+
+def _check_sum(step: Step, *, on_host: bool) -> None:
+    words = [*(step.argv or ()), *step.args, *(f"{name}={value}" for name, value in step.env)]
+    total = sum(len(word.encode()) + 9 if on_host else len(msgspec.json.encode(word)) + 1 for word in words)
+    if total > (most := _MOST_ON_HOST if on_host else _MOST):
+        raise RequestError(
+            f"container {step.name}: its arguments and variables have {total} bytes together, "
+            f"{'Linux' if on_host else 'Apptainer'} takes {most}; put some into a config map's files"
+        )
 
 
 def _check_length(step: Step, what: str, text: str) -> None:

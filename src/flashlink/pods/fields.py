@@ -373,7 +373,10 @@ VARIABLE: Mapping[str, Rule] = {
         "of letters, digits and '_'; others are refused, as Apptainer hands variables to a container by a shell, which "
         "knows no such names"
     ),
-    "value": _honoured("byte for byte"),
+    "value": _honoured(
+        "byte for byte; Apptainer adds its /.singularity.d/libs to LD_LIBRARY_PATH, and takes no empty HOME, PATH or "
+        "PS1, which are refused; 128 KiB each, with all arguments 1 MB in Apptainer and 2 MB without"
+    ),
     "valueFrom": _refused("arrived unresolved; interLink's virtual kubelet and 'flashlink submit' resolve it"),
 }
 

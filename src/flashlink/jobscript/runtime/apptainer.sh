@@ -4,6 +4,7 @@
 # Become the container.
 start_apptainer() {
   local position home='' scratch=$pod_folder/tmp/$name
+  type -P -- "$pod_executable" >/dev/null || refuse "there is no $pod_executable on this machine"
   local -a options=(--cleanenv --contain --no-eval --pid --workdir "$scratch")
   if [[ $image == *://* ]]; then
     image=$(fetched_image "$image")
@@ -38,7 +39,18 @@ start_apptainer() {
   else
     exec -- "$pod_executable" --silent run "${options[@]}" -- "$image" ${args[@]+"${args[@]}"} 2>&1
   fi
-  refuse "cannot run $pod_executable"
+}
+
+# An instance of $name has ended: if it was Apptainer that could not start it, it said so in one line, as the container would have
+# spoken, and $code and the reason are as when a kubelet cannot.
+judge_start() {
+  local line more
+  ((code == 255)) || return 0
+  { IFS= read -r line && ! read -r more && [[ ! $more ]]; } 2>/dev/null <"$log" || return 0
+  [[ $line == 'FATAL:   '* ]] || return 0
+  give_reason "$log" "${line#FATAL:   }"
+  : >"$pod_folder/tmp/$name.failed"
+  code=128
 }
 
 # [NAME VALUE]...: HOME as the pod says, else a folder of the container's own. Apptainer lets no variable set it, but it takes

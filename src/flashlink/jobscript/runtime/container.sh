@@ -141,7 +141,8 @@ end_instance() {
   close_log
   judge_fuses
   cause=exited
-  ((code <= 128)) || cause=signal
+  ((code <= 128 || code > 192)) || cause=signal # there are 64
+  [[ $stop || $pod_runtime == host ]] || judge_start
   if [[ -e $pod_folder/tmp/$name.failed ]]; then
     rm -f -- "$pod_folder/tmp/$name.failed"
     cause=runtime

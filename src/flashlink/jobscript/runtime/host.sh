@@ -16,9 +16,9 @@ start_process() {
 unshare_mounts() {
   local -a identity=()
   ((EUID == 0)) || identity=(--user --map-root-user)
+  type -P unshare >/dev/null || refuse 'this machine has no unshare (util-linux), by which it gets its mounts'
   exec unshare --mount --propagation private ${identity[@]+"${identity[@]}"} -- \
     "$BASH" "$pod_script" --in-namespace "$1" "${container_log:-}" "${2:-}"
-  refuse 'cannot make a mount namespace'
 }
 
 # The environment is what the pod says and what a process cannot do without.

@@ -22,7 +22,6 @@ join_container() {
   # The parent of an instance has this name, and lives. So it is this shell's name from now on, and Apptainer its child.
   exec -a 'Apptainer instance' "$BASH" -c '"$@"; exit "$?"' sh \
     "$pod_executable" --silent exec --cleanenv --no-eval --pwd "$place" instance://pod "$@"
-  fail "cannot run $pod_executable"
 }
 
 # FOLDER: the file that lets Apptainer find process 1 of the container, below FOLDER.
