@@ -41,9 +41,11 @@ find_processes() {
     done
     [[ $root != "$child" ]] || return 0
     read -r command 2>/dev/null <"/proc/$root/comm" || return 0
-    if [[ $command == appinit || $command == sinit ]]; then
+    if [[ $command == appinit || $command == sinit ]] || is_apptainers "$root"; then
       find_children "$root"
-      pids=(${kids[@]+"${kids[@]}"})
+      for kid in ${kids[@]+"${kids[@]}"}; do
+        is_apptainers "$kid" || pids+=("$kid")
+      done
     else
       pids=("$root")
     fi
@@ -53,6 +55,9 @@ find_processes() {
     pids+=(${kids[@]+"${kids[@]}"})
   done
 }
+
+# PID: true if it still is a process of Apptainer, which has yet to become the container's program.
+is_apptainers() { [[ /proc/$1/exe -ef /proc/$child/exe ]]; }
 
 # PID: its children in $kids; each of its threads may have some.
 find_children() {
