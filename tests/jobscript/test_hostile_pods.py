@@ -248,7 +248,7 @@ def run_in_containers(sandbox: Sandbox, count: int) -> None:
         total += run_at_once(sandbox, requests, check_ran, "HOME cannot hold a colon", "cannot be empty", TWICE)
 
     all_the_way()
-    assert total >= count * 0.8
+    assert total >= count / 2
 
 
 def on_host(request: Json, recorder: Path) -> Json:
@@ -298,7 +298,7 @@ def run_on_host(sandbox: Sandbox, count: int) -> None:
         total += run_at_once(sandbox, requests, check_ran_on_host, *refusals, on_host=True)
 
     all_the_way()
-    assert total >= count * 0.8
+    assert total >= count / 2
 
 
 def test_containers_get_what_was_asked(sandbox: Sandbox) -> None:
