@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from flashlink.batch import JobState
-from flashlink.batch.htcondor.states import ENDING_HOLDS, status
+from flashlink.batch.htcondor.states import ATTRIBUTES, ENDING_HOLDS, read, status
 
 RAN = {"JobCurrentStartDate": 100, "EnteredCurrentStatus": 200, "LastRemoteHost": "slot1_2@node-7.site.example"}
 HELD = {"JobStatus": 5, "EnteredCurrentStatus": 200, "HoldReason": "because"}
@@ -42,6 +45,8 @@ TABLE: list[tuple[dict[str, Any], JobState, int | None, str]] = [
     ({"JobStatus": 4, "ExitCode": 0}, JobState.ENDED, 0, ""),
     ({"JobStatus": 4, "ExitCode": 255, "ExitBySignal": False}, JobState.ENDED, 255, ""),
     ({"JobStatus": 4, "ExitBySignal": True, "ExitSignal": 9}, JobState.ENDED, 137, "killed by signal 9"),
+    ({"JobStatus": 4, "ExitCode": 256}, JobState.ENDED, 1, ""),  # no failure becomes a success
+    ({"JobStatus": 4, "ExitCode": -1}, JobState.ENDED, 255, ""),
     ({"JobStatus": 4}, JobState.ENDED, None, ""),
     ({**HELD, "HoldReasonCode": 16}, JobState.QUEUED, None, "its files are being sent"),
     ({**HELD, "HoldReasonCode": 1}, JobState.HELD, None, "because"),
@@ -90,3 +95,28 @@ def test_words_of_others_become_one_printable_line() -> None:
     assert told.reason.startswith("first second [31m x")
     assert told.reason.isprintable()
     assert len(told.reason) == 400
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.sampled_from([*range(-1, 50)]), st.floats(),
+    st.text("ab @\n\0\x1b\u2028é", max_size=600),
+    st.lists(st.integers()),
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from([*ATTRIBUTES, "Other"]), VALUES))
+@example({"JobStatus": 4, "ExitCode": "0"})
+@example({"JobStatus": 4, "ExitBySignal": 1, "ExitSignal": float("inf")})
+@example({"JobStatus": True, "RemoteHost": 7, "CompletionDate": 1e300, "SUBMIT_Iwd": "a\0b"})
+def test_whatever_a_schedd_answers_becomes_a_status_that_can_be_shown(raw: dict[str, Any]) -> None:
+    ad = read(raw)
+    assert "\0" not in ad.get("SUBMIT_Iwd", "")
+    told = status(ad)
+    assert told.reason.isprintable()
+    assert len(told.reason) < 1000
+    assert told.exit_code is None or 0 <= told.exit_code <= 255
+    if told.exit_code == 0:
+        assert raw["JobStatus"] == 4
+        assert int(raw["ExitCode"]) == 0
+    for moment in (told.started, told.ended):
+        assert moment is None or datetime.fromtimestamp(moment, UTC).year < 10000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import signal
 import sys
@@ -130,9 +131,13 @@ class Connection:
 
 
 def _plain(ad: Any, projection: Sequence[str]) -> dict[str, Any]:
-    """Those attributes of a ClassAd that have values."""
+    """Those attributes of a ClassAd that have values which JSON can hold."""
     values = ((name, ad.get(name)) for name in projection)
-    return {name: value for name, value in values if type(value) in (bool, int, float, str)}
+    return {name: value for name, value in values if type(value) in (bool, int, str) or _is_finite(value)}
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _answer(connection: Connection, question: Mapping[str, Any]) -> dict[str, Any]:

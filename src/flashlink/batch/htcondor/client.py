@@ -63,6 +63,7 @@ class Client:
         self._log = log
         self._longest = longest
         self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
 
     def call(self, name: str, **arguments: Any) -> Any:
         """Call a method and wait for its answer.
@@ -71,15 +72,26 @@ class Client:
             RefusedError: HTCondor said no; asking again is of no use.
             SiteError: It did not answer, or could not; transient.
         """
-        answer = _decode(self._exchange(_encode({"call": name, "arguments": arguments})))
+        answer = self._answer(self._exchange(_encode({"call": name, "arguments": arguments})))
         if answer.refused:
             raise RefusedError(_refusal(answer.error))
         if answer.error:
             raise SiteError(f"HTCondor at {self._place}: {one_line(answer.error)}", transient=True)
         return answer.answer
 
+    def _answer(self, line: bytes) -> _Answer:
+        try:
+            return _decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._end()
+            raise SiteError(f"HTCondor at {self._place}: its answer makes no sense: {error}", transient=True) from error
+
     def close(self) -> None:
-        """End the process."""
+        """End the process for good: a call that waits for it fails, and so does each further one."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -90,15 +102,17 @@ class Client:
                         pipe.close()
 
     def _exchange(self, question: bytes) -> bytes:
+        if self._closed:
+            raise SiteError("HTCondor is not asked any more", transient=True)
         if self._process is not None and self._process.poll() is not None:
-            self.close()
+            self._end()
         try:
             process = self._process or self._start()
             _pipe(process.stdin).write(question + b"\n")
             _pipe(process.stdin).flush()
             return self._read(_pipe(process.stdout).fileno(), time.monotonic() + self._longest)
         except (OSError, EOFError) as error:
-            self.close()
+            self._end()
             raise SiteError(
                 f"HTCondor: the process of its bindings died; {self._log} may say why", transient=True
             ) from error
@@ -124,7 +138,7 @@ class Client:
         while True:
             left = due - time.monotonic()
             if left <= 0 or not ready.poll(left * 1000):
-                self.close()
+                self._end()
                 raise SiteError(
                     f"HTCondor: no answer within {self._longest:g} s; is the schedd overloaded?", transient=True
                 )

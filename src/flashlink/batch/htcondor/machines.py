@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from flashlink.batch.htcondor import states
 from flashlink.batch.htcondor.client import Client
 from flashlink.batch.system import Capacity, JobSpec
 from flashlink.errors import SiteError
@@ -77,9 +78,11 @@ class Machines:
 
 def _machine(ad: dict[str, Any]) -> Machine:
     """A slot's share of its worker, in all: partitionable slots tell totals, static ones what they are."""
-    cpus = ad.get("TotalSlotCpus", ad.get("Cpus", 0))
-    mebibytes = ad.get("TotalSlotMemory", ad.get("Memory", 0))
-    return Machine(int(cpus), int(mebibytes) * 2**20, int(ad.get("TotalSlotGPUs", ad.get("GPUs", 0))))
+    numbers = {name: int(value) for name, value in ad.items() if states.is_number(value)}
+    cpus, mebibytes, gpus = (
+        max(numbers.get(f"TotalSlot{name}", numbers.get(name, 0)), 0) for name in ("Cpus", "Memory", "GPUs")
+    )
+    return Machine(cpus, mebibytes * 2**20, gpus)
 
 
 def _gib(size: int) -> str:

@@ -14,13 +14,23 @@ from flashlink.batch.system import JobState, JobStatus
 
 Ad = Mapping[str, Any]
 
-#: Attributes that `status` reads, for the projection of queries.
-ATTRIBUTES = (
-    "ClusterId", "ProcId", "JobStatus", "FlashlinkUid", "EnteredCurrentStatus", "HoldReason", "HoldReasonCode",
-    "LastJobStatus", "LastHoldReason", "LastHoldReasonCode", "RemoveReason", "ExitCode", "ExitBySignal", "ExitSignal",
-    "NumJobStarts", "RemoteHost", "LastRemoteHost", "JobCurrentStartDate", "JobStartDate", "CompletionDate",
-    "VacateReason", "FlashlinkWalltime", "StageInFinish", "StageOutFinish", "SUBMIT_Iwd",
+#: Attributes that are read of a job, by the kind of their values.
+_NUMBERS = (
+    "ClusterId", "ProcId", "JobStatus", "EnteredCurrentStatus", "HoldReasonCode", "LastJobStatus", "LastHoldReasonCode",
+    "ExitCode", "ExitSignal", "NumJobStarts", "JobCurrentStartDate", "JobStartDate", "CompletionDate",
+    "FlashlinkWalltime", "StageInFinish", "StageOutFinish",
 )  # fmt: skip
+_WORDS = (
+    "FlashlinkUid", "HoldReason", "LastHoldReason", "RemoveReason", "RemoteHost", "LastRemoteHost", "VacateReason",
+    "SUBMIT_Iwd",
+)  # fmt: skip
+_FLAGS = ("ExitBySignal",)
+
+#: For the projection of queries.
+ATTRIBUTES = (*_NUMBERS, *_WORDS, *_FLAGS)
+
+#: Seconds since the epoch, and any other number of a job, are below: the year 9999.
+_LARGEST = 253402300800
 
 #: Exit code of a job that was removed: 128 + SIGTERM, by which HTCondor ends it.
 REMOVED_CODE = 143
@@ -57,11 +67,23 @@ ENDING_HOLDS = {
 _WALLTIME_HOLDS = (46, 47)
 
 
+def read(raw: Mapping[str, Any]) -> Ad:
+    """A job's attributes without those whose values are of the wrong kind: a schedd may answer with anything."""
+    numbers = {name: int(raw[name]) for name in _NUMBERS if is_number(raw.get(name))}
+    words = {name: raw[name] for name in _WORDS if isinstance(raw.get(name), str) and "\0" not in raw[name]}
+    return numbers | words | {name: raw[name] for name in _FLAGS if isinstance(raw.get(name), bool)}
+
+
+def is_number(value: object) -> bool:
+    """A finite number, as those of jobs and machines are."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
+
+
 def status(ad: Ad) -> JobStatus:
     """State of a job.
 
     Args:
-        ad: Its attributes, from the queue or the history; undefined ones are missing.
+        ad: Its attributes as `read` gives them, from the queue or the history; undefined ones are missing.
     """
     match ad.get("JobStatus"):
         case Status.IDLE:
@@ -107,8 +129,11 @@ def was_cut_off(ad: Ad) -> bool:
 def exit_code(ad: Ad) -> int | None:
     """Exit code of a job that ran to its end: 0 to 255, 128+signal; None if HTCondor does not say."""
     if ad.get("ExitBySignal"):
-        return 128 + int(ad.get("ExitSignal", 9))
-    return int(ad["ExitCode"]) & 255 if "ExitCode" in ad else None
+        return 128 + int(ad.get("ExitSignal", 9)) % 128
+    if "ExitCode" not in ad:
+        return None
+    code = int(ad["ExitCode"])
+    return code if 0 <= code <= 255 else code & 255 or 1  # that of a failure stays one
 
 
 def one_line(text: object) -> str:
@@ -175,4 +200,4 @@ def _started(ad: Ad) -> float | None:
 
 
 def _time(ad: Ad, *names: str) -> float | None:
-    return next((float(ad[name]) for name in names if ad.get(name)), None)
+    return next((float(ad[name]) for name in names if ad.get(name, 0) > 0), None)

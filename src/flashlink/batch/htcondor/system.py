@@ -30,7 +30,7 @@ _OVER = (states.Status.REMOVED, states.Status.COMPLETED)
 #: Seconds for which a job is looked for again that neither queue nor history tells of: its pod would fail for good.
 PATIENCE = 10.0
 
-Ad = dict[str, Any]
+Ad = states.Ad
 
 
 class HTCondorBatch:
@@ -128,7 +128,7 @@ class HTCondorBatch:
         """Let ended jobs leave the queue, and with them what was spooled."""
         numbers = [number for job_id in job_ids if (number := self._number(job_id))]
         for some in _chunks(numbers):
-            ended = [number for number, ad in self._ads(_numbers(some)).items() if ad["JobStatus"] in _OVER]
+            ended = [number for number, ad in self._ads(_numbers(some)).items() if ad.get("JobStatus") in _OVER]
             if ended:
                 self._call("edit", jobs=ended, attribute="LeaveJobInQueue", value="False")
                 self._call("act", action="Remove", jobs=ended, reason="its pod was deleted")
@@ -189,7 +189,7 @@ class HTCondorBatch:
         """Job ids of those uids; of several jobs of one uid the one that runs or may, or else the one that has."""
         wanted = set(uids)
         ours = [ad for ad in ads if ad.get("FlashlinkUid") in wanted and self._whole(ad)]
-        ours.sort(key=lambda ad: (ad["JobStatus"] not in _OVER, ad["JobStatus"] == states.Status.COMPLETED))
+        ours.sort(key=lambda ad: (ad.get("JobStatus") not in _OVER, ad.get("JobStatus") == states.Status.COMPLETED))
         return {ad["FlashlinkUid"]: self._id(ad) for ad in ours}
 
     def _whole(self, ad: Ad) -> bool:
@@ -218,13 +218,13 @@ class HTCondorBatch:
 
     def _ads(self, constraint: str) -> dict[str, Ad]:
         """Jobs in the queue by ``cluster.proc``."""
-        ads = self._call("query", constraint=f"{_OURS} && ({constraint})", projection=states.ATTRIBUTES)
-        return {_number_of(ad): ad for ad in ads}
+        return _by_number(self._call("query", constraint=f"{_OURS} && ({constraint})", projection=states.ATTRIBUTES))
 
     def _past(self, constraint: str, most: int = -1) -> dict[str, Ad]:
         """Jobs that have left the queue, by ``cluster.proc``."""
-        ads = self._call("history", constraint=f"{_OURS} && ({constraint})", projection=states.ATTRIBUTES, match=most)
-        return {_number_of(ad): ad for ad in ads}
+        return _by_number(
+            self._call("history", constraint=f"{_OURS} && ({constraint})", projection=states.ATTRIBUTES, match=most)
+        )
 
     def _call(self, name: str, **arguments: Any) -> Any:
         self._tokens.renew()
@@ -272,6 +272,14 @@ def _configuration(chosen: Options) -> dict[str, str]:
     if chosen.token_directory:
         macros["SEC_TOKEN_DIRECTORY"] = chosen.token_directory
     return macros | chosen.configuration
+
+
+def _by_number(raw: Iterable[Mapping[str, Any]]) -> dict[str, Ad]:
+    """Jobs by ``cluster.proc``; an answer in which one has none tells nothing of the others either."""
+    try:
+        return {_number_of(ad): ad for ad in map(states.read, raw)}
+    except KeyError as error:
+        raise SiteError(f"HTCondor tells of a job without {error}; it is asked again", transient=True) from error
 
 
 def _number_of(ad: Ad) -> str:
