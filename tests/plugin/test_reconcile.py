@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from flashlink.batch import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import RequestError, SiteError
-from flashlink.plugin import backoff, folders, reconcile, watch
+from flashlink.plugin import backoff, folders, patience, reconcile, watch
 from flashlink.plugin.books import Books
 from flashlink.plugin.patience import PatientBatch
 from flashlink.plugin.pods import Answer, Pods
@@ -461,6 +463,75 @@ def test_full_disk_is_told_and_tried_again(house, monkeypatch):
     assert house.pods.get(uid(raw)).job_id
 
 
+def test_an_end_that_the_books_could_not_take_is_seen_again(house, monkeypatch):
+    raw = pod()
+    house.create(raw)
+    house.rounds()
+    house.batch.jobs[f"fake:host:{uid(raw)}"] = JobStatus(JobState.ENDED, exit_code=3)
+
+    def full(records: object) -> None:
+        raise SiteError("the plugin cannot write its books: database or disk is full", transient=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.books, "put", full)
+        with pytest.raises(SiteError):
+            house.rounds(1)
+    _age(house, raw)
+    assert house.pods.status([known(raw)])[0].containers[0].state.terminated.exitCode == 3
+
+
+def test_a_scheduler_that_lets_wait_delays_no_state_of_a_container(house, monkeypatch):
+    monkeypatch.setattr(patience, "TURN", 0.01)
+    monkeypatch.setattr(reconcile, "LOOK", 0.0)
+    raw = pod()
+    house.create(raw)
+    house.rounds()
+    waiting, answered = threading.Event(), threading.Event()
+    query = house.batch.query
+
+    def slow(job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        waiting.set()
+        assert answered.wait(30)
+        return query(job_ids)
+
+    house.batch.query = slow
+    house.reconciler.start()
+    try:
+        assert waiting.wait(10)
+        (house.pods.folder(uid(raw)) / "journal").write_text("5\tstarted\tmain\tinstance=0\n")
+        limit = time.monotonic() + 10
+        while house.pods.status([known(raw)])[0].containers[0].state.running is None:
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        assert not answered.is_set()
+    finally:
+        answered.set()
+        house.reconciler.stop()
+
+
+def test_a_scheduler_that_never_answers_does_not_keep_the_plugin_from_ending(house, monkeypatch):
+    monkeypatch.setattr(patience, "TURN", 0.01)
+    monkeypatch.setattr(patience, "GRACE", 0.1)
+    asked, closed = threading.Event(), threading.Event()
+
+    def never() -> Capacity:
+        asked.set()
+        assert closed.wait(30)
+        raise DOWN
+
+    house.batch.capacity = never
+    house.batch.close = closed.set  # as a real one does, this ends the call
+    house.create(pod())
+    house.reconciler.start()
+    assert asked.wait(10)
+    house.reconciler.stop()
+    assert closed.is_set()
+    calls = len(house.batch.calls)
+    with pytest.raises(SiteError, match="being stopped"):
+        house.patient.query([])
+    assert len(house.batch.calls) == calls
+
+
 def test_a_defect_in_one_round_does_not_end_the_thread(house):
     house.batch.failures["capacity"] = ValueError("garbage from the scheduler")
     house.reconciler.start()
@@ -494,6 +565,7 @@ def test_records_come_back_from_the_books_as_they_were(house):
 
 def test_a_start_that_the_scheduler_has_not_told_yet_is_seen_within_some_sweeps(house, monkeypatch):
     monkeypatch.setattr(watch, "IN_TURN", 3)
+    monkeypatch.setattr(reconcile, "LOOK", 3600.0)
     pods = [pod() for _ in range(10)]
     for raw in pods:
         house.create(raw)

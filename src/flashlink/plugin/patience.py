@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 import structlog
 
 from flashlink.batch import BatchSystem, Capacity, JobSpec, JobStatus
 from flashlink.errors import SiteError
 from flashlink.plugin.backoff import Backoff
+
+#: Seconds of waiting after which whoever asked has a turn, and that a call gets when all is to end.
+TURN, GRACE = 1.0, 5.0
+
+STOPPED = "the plugin is being stopped"
 
 T = TypeVar("T")
 
@@ -20,7 +27,9 @@ log = structlog.get_logger("flashlink.plugin")
 class PatientBatch:
     """A `flashlink.batch.BatchSystem` that is left in peace for a while after each failure.
 
-    Every method raises `SiteError` as the system itself does, and also while it is left in peace.
+    Every method raises `SiteError` as the system itself does, while it is left in peace, and once it was closed. All
+    calls are made in one thread of its own, so that whoever asks can see to other things while an answer takes its
+    time, and can be told to stop.
 
     Args:
         batch: The batch system.
@@ -31,6 +40,11 @@ class PatientBatch:
         self.name = batch.name
         self._batch = batch
         self._seen = seen
+        #: Called for every second in which an answer is waited for.
+        self.meanwhile: Callable[[], None] = lambda: None
+        self._caller = ThreadPoolExecutor(1, "batch")
+        self._call: list[Future[Any]] = []
+        self._closing, self._given_up = threading.Event(), threading.Event()
         self._again = Backoff()
         self._troubles: dict[str, str] = {}
 
@@ -68,7 +82,10 @@ class PatientBatch:
         return self._ask("capacity", self._batch.capacity)
 
     def close(self) -> None:
-        """See `BatchSystem.close`."""
+        """See `BatchSystem.close`; a call that is on its way gets a few seconds to come back."""
+        self._closing.set()
+        wait(self._call, GRACE)
+        self._given_up.set()
         self._batch.close()
 
     def _ask(self, call: str, question: Callable[[], T]) -> T:
@@ -76,7 +93,7 @@ class PatientBatch:
             raise SiteError(self._troubles.get(call, ""), transient=True)
         began = time.monotonic()
         try:
-            answer = question()
+            answer = self._answer(question)
         except SiteError as error:
             now = time.monotonic()
             pause = self._again.failed(call, now)
@@ -88,3 +105,14 @@ class PatientBatch:
         self._troubles.pop(call, None)
         self._seen(call, time.monotonic() - began, True)
         return answer
+
+    def _answer(self, question: Callable[[], T]) -> T:
+        if self._closing.is_set():
+            raise SiteError(STOPPED, transient=True)
+        call = self._caller.submit(question)
+        self._call = [call]
+        while not wait(self._call, TURN).done:
+            if self._given_up.is_set():
+                raise SiteError(STOPPED, transient=True)
+            self.meanwhile()
+        return call.result()

@@ -33,6 +33,9 @@ BULK = 200
 #: Seconds for which deletes are remembered, and between two looks at the site's totals.
 REMEMBER, RECOUNT = 86400.0, 60.0
 
+#: Seconds between two looks at the journals alone, where sweeps are rarer or the batch system is slow.
+LOOK = 2.0
+
 #: A sweep is followed by a pause of so many times the processor's time that it took, if that is longer than the
 #: interval: requests are answered by the same interpreter.
 REST = 10.0
@@ -67,6 +70,7 @@ class Reconciler:
         self._wake = threading.Event()
         self._stopped = False
         self._next_sweep = 0.0
+        self._next_look = 0.0
         self._next_count = 0.0
         self._thread = threading.Thread(target=self._run, name="reconcile")
         #: Set when the batch system has been asked about everything once.
@@ -74,21 +78,22 @@ class Reconciler:
         #: Totals of the site as last told; None until the batch system has answered once.
         self.capacity: Capacity | None = None
         pods.wake = self._wake.set
+        batch.meanwhile = self._look
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after its present call; jobs go on."""
+        """End the thread, whatever it waits for; jobs go on."""
         self._stopped = True
         self._wake.set()
-        self._thread.join()
         self._batch.close()
+        self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped:
-            self._wake.wait(max(0.0, self._next_sweep - time.monotonic()))
+            self._wake.wait(max(0.0, min(self._next_sweep, self._next_look) - time.monotonic()))
             self._wake.clear()
             try:
                 self.round()
@@ -96,7 +101,7 @@ class Reconciler:
             except Exception:
                 # A defect, or a disk that is full: nothing is lost, as all is in the books and the next round sees it.
                 log.exception("round failed")
-                self._next_sweep = time.monotonic() + max(self._interval, 1.0)
+                self._next_sweep = self._next_look = time.monotonic() + max(self._interval, 1.0)
 
     def round(self) -> None:
         """Do what is due now."""
@@ -108,7 +113,19 @@ class Reconciler:
             self._watch.sweep()
             self._count(now)
             self._next_sweep = now + max(self._interval, (time.thread_time() - began) * REST)
+            self._next_look = now + LOOK
+        self._look()
         self._removal.end_deleted()
+
+    def _look(self) -> None:
+        """Look at the journals alone: between two sweeps, and while the batch system lets a question wait."""
+        now = time.monotonic()
+        if now < self._next_look or self._stopped:
+            return
+        began = time.thread_time()
+        with suppress(SiteError):  # a full disk, say: the next look sees it again
+            self._watch.look()
+        self._next_look = now + max(LOOK, (time.thread_time() - began) * REST)
 
     def _seek(self) -> None:
         """Look for jobs that may exist though their ids are not known: no pod is submitted twice."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -49,24 +49,42 @@ class Watch:
 
     def sweep(self) -> None:
         """Ask about all jobs at once, then read the journals: what a job wrote before it ended is there by then."""
-        watched = {record.job_id: record for record in self._pods.records() if record.job_id and not record.final}
+        watched = self._watched()
         if not watched:
             return
         told: Mapping[str, JobStatus] = {}
         with suppress(SiteError):  # the journals are read all the same
-            told = self._batch.query(list(watched))
+            told = self._batch.query([record.job_id for record in watched])
+        asked = {record.uid for record in watched}
+        # As they are now: the question may have taken its time, and there were looks meanwhile.
+        self._look_at([record for record in self._watched() if record.uid in asked], told)
+
+    def look(self) -> None:
+        """Read the journals that have grown; of the batch system holds what it told last."""
+        watched = self._watched()
+        before = ((record.job_id, self._looked.get(record.uid)) for record in watched)
+        self._look_at(watched, {job_id: looked[1] for job_id, looked in before if looked and looked[1]})
+
+    def _watched(self) -> list[Record]:
+        return [record for record in self._pods.records() if record.job_id and not record.final]
+
+    def _look_at(self, watched: Sequence[Record], told: Mapping[str, JobStatus]) -> None:
         now = time.time()
         changes: Changes = {}
         self._sweeps += 1
         turns = len(watched) // IN_TURN + 1
-        for index, (job_id, record) in enumerate(watched.items(), self._sweeps):
-            job = told.get(job_id)
+        for index, record in enumerate(watched, self._sweeps):
+            job = told.get(record.job_id)
             if index % turns and self._still_waits(record, job):
                 continue
-            fields = self._look(record, job, now)
-            if fields:
+            if fields := self._look(record, job, now):
                 changes[record.uid] = fields
-        self._pods.change(changes)
+        try:
+            self._pods.change(changes)
+        except SiteError:
+            for uid in changes:  # what cannot be written counts as not seen
+                self.forget(uid)
+            raise
 
     def _still_waits(self, record: Record, job: JobStatus | None) -> bool:
         """The batch system tells of a job in its queue what it told at the last look."""
