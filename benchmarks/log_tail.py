@@ -1,8 +1,11 @@
-"""How long the end of a huge log takes beside that of a small one, and how soon a line that is followed arrives.
+"""How long the end of a huge log takes beside that of a small one, and how soon a followed line arrives.
 
 Both logs are written by real pods of a plugin process on its local site, and asked for through interLink's getLogs.
 
 Run: .venv/bin/python benchmarks/log_tail.py [MEGABYTES]
+
+At a plugin that runs already, behind an HTCondor-CE say, only the delays are measured, of lines and of states:
+.venv/bin/python benchmarks/log_tail.py --at HOST:PORT IMAGE. Clocks of worker and plugin have to agree.
 """
 
 import contextlib
@@ -23,11 +26,11 @@ SMALL = 1
 TIMES = 50
 
 
-def pod(script: str) -> dict[str, Any]:
+def pod(script: str, image: str = "any") -> dict[str, Any]:
     """A pod whose one container runs `script`."""
     uid = str(uuid.uuid4())
-    container = {"name": "main", "image": "any", "command": ["sh", "-c", script]}
-    container["resources"] = {"requests": {"cpu": "10m", "memory": "1Mi"}}
+    container = {"name": "main", "image": image, "command": ["sh", "-c", script]}
+    container["resources"] = {"requests": {"cpu": "10m", "memory": "32Mi"}}
     metadata = {"name": f"pod-{uid[:8]}", "namespace": "default", "uid": uid, "annotations": {}}
     spec = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container]}
     return {"metadata": metadata, "spec": spec}
@@ -49,20 +52,21 @@ class Plugin:
             raise SystemExit(f"{path}: HTTP {answer.status}: {answer.read().decode(errors='replace')}")
         return answer
 
-    def create(self, script: str) -> dict[str, Any]:
+    def create(self, script: str, image: str = "any") -> dict[str, Any]:
         """A pod that runs."""
-        one = pod(script)
+        one = pod(script, image)
         self.call("POST", "/create", {"pod": one}).read()
         return one
 
     def wait(self, one: dict[str, Any]) -> None:
         """Until the pod has ended well."""
-        while "terminated" not in (state := self._state(one)):
+        while "terminated" not in (state := self.state(one)):
             time.sleep(0.2)
         if state["terminated"]["exitCode"]:
             raise SystemExit(f"a pod has failed: {state}")
 
-    def _state(self, one: dict[str, Any]) -> dict[str, Any]:
+    def state(self, one: dict[str, Any]) -> dict[str, Any]:
+        """Of the pod's container, as interLink reads it."""
         state: dict[str, Any] = json.loads(self.call("GET", "/status", [one]).read())[0]["containers"][0]["state"]
         return state
 
@@ -107,9 +111,9 @@ def tails(client: Plugin, megabytes: int) -> list[float]:
     return took
 
 
-def delays(client: Plugin) -> list[float]:
+def delays(client: Plugin, image: str = "any") -> list[float]:
     """Seconds from the writing of lines to their arrival at a follower."""
-    one = client.create("for i in 1 2 3 4 5 6 7 8 9 10; do date +%s.%N; sleep 0.37; done")
+    one = client.create("for i in $(seq 40); do date +%s.%N; sleep 0.37; done", image)
     found = []
     with client.logs(one, Follow=True) as answer:
         while line := answer.readline():
@@ -118,8 +122,33 @@ def delays(client: Plugin) -> list[float]:
     return found
 
 
+def state_delays(client: Plugin, image: str) -> tuple[float, float]:
+    """Seconds from the start of a container, and from its end, to a status that tells of it."""
+    one = client.create("date +%s.%N; sleep 10; date +%s.%N", image)
+    seen = []
+    for what in ("running", "terminated"):
+        while what not in client.state(one):
+            time.sleep(0.05)
+        seen.append(time.time())
+    told = [float(line) for line in client.logs(one).read().split()]
+    client.delete(one)
+    return seen[0] - told[0], seen[1] - told[1]
+
+
+def measure_at(endpoint: str, image: str) -> None:
+    """Print the delays at a plugin that runs."""
+    client = Plugin(endpoint)
+    late = delays(client, image)
+    starts, ends = zip(*(state_delays(client, image) for _ in range(3)), strict=True)
+    print(f"{len(late)} followed lines arrive after {statistics.median(late):.2f} s, at worst {max(late):.2f} s")
+    print(f"3 starts are told after {max(starts):.2f} s at worst, 3 ends after {max(ends):.2f} s")
+
+
 def main() -> None:
     """Print one line each."""
+    if sys.argv[1:2] == ["--at"]:
+        measure_at(*sys.argv[2:])
+        return
     large = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     with tempfile.TemporaryDirectory(prefix="flashlink-logs-") as folder, plugin(folder) as client:
         small_log, large_log = (statistics.median(tails(client, size)) for size in (SMALL, large))
