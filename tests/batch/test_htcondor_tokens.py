@@ -59,6 +59,10 @@ class TestFile:
         assert expiry("a.b.c") is None
         assert expiry("opaque") is None
 
+    @pytest.mark.parametrize("expires", ["soon", float("nan"), -1e300, True, None])
+    def test_an_expiry_that_is_none_is_left_to_the_schedd(self, tmp_path: Path, expires: Any) -> None:
+        assert FileTokens(private(tmp_path / "t", token(expires))).trouble == ""
+
     def test_a_variable_does_not_stand_over_a_file_that_is_named(self, tmp_path: Path) -> None:
         found = FileTokens(tmp_path / "t").environment({"BEARER_TOKEN": "x", "BEARER_TOKEN_FILE": "y", "HOME": "/h"})
         assert found == {"BEARER_TOKEN_FILE": str(tmp_path / "t"), "HOME": "/h"}

@@ -7,8 +7,9 @@ import os
 import shutil
 import ssl
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from flashlink.batch.htcondor import HTCondorBatch
+from lab.condor.plugins import Plugin
 
 CHECKOUT = Path(__file__).parents[3]
 SCOPES = "condor:/READ condor:/WRITE compute.read compute.modify compute.create compute.cancel"
@@ -91,13 +93,15 @@ class Condor:
         return ended.stdout
 
     def pids(self, which: str, *daemons: str) -> list[int]:
-        """Process ids of daemons of the "site" or the "ce"."""
+        """Process ids of daemons of the "site" or the "ce" of this lab; there may be others on the machine."""
         mark = f"CONDOR_CONFIG=/var/lib/condor/{which}/condor_config".encode()
+        root = self.home.parents[2]
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 name = (entry / "comm").read_text().strip()
-                if name.removeprefix("condor_") in daemons and mark in (entry / "environ").read_bytes().split(b"\0"):
+                ours = name.removeprefix("condor_") in daemons and root.samefile(entry / "root")
+                if ours and mark in (entry / "environ").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
             except OSError:
                 continue
@@ -159,3 +163,32 @@ def opened(condor: Condor, tmp_path: Path) -> Iterator[Open]:
     yield open_system
     for system in systems:
         system.close()
+
+
+@pytest.fixture
+def start(lab: Any, condor: Condor, shared: Path) -> Iterator[Callable[..., Plugin]]:
+    """``start("site" or "ce", **options)`` gives a plugin whose pods may write into the folder ``marks``."""
+    plugins: list[Plugin] = []
+    (shared / "marks").mkdir()
+    lab.give(shared / "marks")
+
+    def launch(which: str, within: Sequence[str] = (), tables: Mapping[str, Any] = {}, **options: Any) -> Plugin:
+        folder = shared / which
+        folder.mkdir(exist_ok=True)
+        given = condor.ce_options if which == "ce" else condor.site_options
+        batch = {"options": given(folder, **options), **({"cpus": 16, "memory": "32Gi"} if which == "ce" else {})}
+        marks = [str(shared / "marks")]
+        plugins.append(Plugin(folder, lab.user, lab.images, batch, marks, within, **tables))
+        return plugins[-1]
+
+    yield launch
+    for plugin in plugins:
+        plugin.end()
+
+
+@pytest.fixture
+def socket_folder(lab: Any) -> Iterator[Path]:
+    """Of the plain user, with a path that is short enough for that of a socket."""
+    with tempfile.TemporaryDirectory(prefix="flashlink-") as folder:
+        lab.give(Path(folder))
+        yield Path(folder)

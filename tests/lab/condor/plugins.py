@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,14 @@ import msgspec
 
 from flashlink.client import manifests
 from flashlink.client.interlink import InterLink, with_jid
-from flashlink.pods.wire import LogRequest
+from flashlink.pods.wire import LogOptions, LogRequest
 
 #: The plain user cannot go where the checkout and its Python may lie; this lets him read there, as a site's user could.
 AS_USER = ["setpriv", "--clear-groups", "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
 
 
 class Plugin:
-    """``flashlink plugin`` for one of the lab's sites, in a folder that workers see."""
+    """``flashlink plugin`` for one of the lab's sites, in a folder that workers see; `within` is what runs it there."""
 
     def __init__(
         self,
@@ -32,9 +33,11 @@ class Plugin:
         images: Mapping[str, Path],
         batch: Mapping[str, Any],
         host_paths: Sequence[str] = (),
+        within: Sequence[str] = (),
         **tables: Any,
     ) -> None:
         self.folder = folder
+        self._within = within
         self.work = folder / "work"
         self._user = user
         self._clients: list[InterLink] = []
@@ -61,7 +64,11 @@ class Plugin:
         command = [sys.executable, "-m", "flashlink", "plugin", "--config", str(self.folder / "site.json")]
         with (self.folder / "plugin.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*AS_USER, *identity, *command], stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.folder
+                [*self._within, *AS_USER, *identity, *command],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=self.folder,
             )
         self._meet()
 
@@ -155,9 +162,17 @@ class Pod:
 
     def logs(self) -> str:
         """All that its container wrote."""
+        return "".join(self._log())
+
+    def follow(self) -> Iterator[str]:
+        """What its container writes, as it comes: what ``flashlink logs -f`` shows."""
+        return self._log(Follow=True)
+
+    def _log(self, **options: Any) -> Iterator[str]:
         metadata = self.body["metadata"]
-        request = LogRequest(self.uid, "main", metadata["name"], metadata.get("namespace", "default"))
-        return b"".join(self.plugin.client.logs(request)).decode()
+        names = metadata["name"], metadata.get("namespace", "default")
+        request = LogRequest(self.uid, "main", *names, Opts=LogOptions(**options))
+        return (piece.decode() for piece in self.plugin.client.logs(request))
 
     def delete(self, grace: int | None = None) -> None:
         """Delete it, and wait until nothing of it is left here."""
@@ -166,3 +181,24 @@ class Pod:
         while (self.plugin.work / self.uid).exists():
             assert time.monotonic() < limit, self.plugin.log[-2000:]
             time.sleep(0.2)
+
+
+def prepare(plugin: Plugin, shared: Path, name: str, then: str = "true") -> Pod:
+    """A pod that leaves one line for each time that it runs; it was not sent yet."""
+    return plugin.prepare(
+        f"echo ran >>/marks/{name}; {then}",
+        volumes=[{"name": "marks", "hostPath": {"path": str(shared / "marks")}}],
+        main={"volumeMounts": [{"name": "marks", "mountPath": "/marks"}]},
+    )
+
+
+def runs(shared: Path) -> Counter[str]:
+    """How often each of these pods has run."""
+    return Counter({path.name: len(path.read_text().splitlines()) for path in (shared / "marks").iterdir()})
+
+
+def send(plugin: Plugin, shared: Path, name: str, then: str = "true") -> Pod:
+    """Create such a pod."""
+    pod = prepare(plugin, shared, name, then)
+    pod.create()
+    return pod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +24,20 @@ MOUNTS = [{"name": "greeting", "mountPath": "/etc/greeting"}, {"name": "scratch"
 
 
 @pytest.fixture
-def start(lab: Any, condor: Any, shared: Path) -> Iterator[Start]:
-    """``start("site" or "ce", **options)`` gives a plugin; it ends with the test."""
-    plugins: list[Plugin] = []
-
-    def launch(which: str, reports: Any = None, grants: Any = None, **options: Any) -> Plugin:
-        folder = shared / which
-        folder.mkdir()
-        given = condor.ce_options if which == "ce" else condor.site_options
-        batch = {"options": given(folder, **options)}
-        if which == "ce":
-            batch |= {"cpus": 16, "memory": "32Gi"}
-        given_tables = {"reports": reports, "grants": grants}
-        tables = {name: table for name, table in given_tables.items() if table}
-        plugins.append(Plugin(folder, lab.user, lab.images, batch, **tables))
-        return plugins[-1]
-
-    yield launch
-    for plugin in plugins:
-        plugin.end()
+def reports(condor: Any, shared: Path) -> dict[str, Any]:
+    """Where jobs behind the CE report, with the lab's certificate."""
+    address = condor.ce.partition(":")[0]
+    for name in ("host.pem", "host.key"):
+        write_private(shared / name, (condor.home / "keys" / name).read_text())
+        os.chown(shared / name, condor.user, condor.user)
+    return {
+        "listen": f"{address}:4443",
+        "url": f"https://{address}:4443",
+        "certificate": str(shared / "host.pem"),
+        "key": str(shared / "host.key"),
+        "authority": str(condor.ca),
+        "seconds": 1,
+    }
 
 
 @pytest.mark.parametrize("which", ["site", "ce"])
@@ -112,7 +107,7 @@ def test_a_refused_pod_says_what_the_site_said(start: Start) -> None:
 
 
 def test_what_a_pod_may_say_by_annotation_reaches_its_job(start: Start, condor: Any) -> None:
-    plugin = start("site", grants={"flags": ["--requirements", "--wantflash"]}, requirements="Memory > 1")
+    plugin = start("site", tables={"grants": {"flags": ["--requirements", "--wantflash"]}}, requirements="Memory > 1")
     flags = {"slurm-job.vk.io/flags": "--requirements=Cpus>=1 --wantflash=true"}
     pod = plugin.send("sleep 5", annotations=flags)
     ad = condor.run("site", "condor_q", pod.jid.rpartition(":")[2], "-af:r", "WantFlash", "Requirements")
@@ -123,13 +118,19 @@ def test_what_a_pod_may_say_by_annotation_reaches_its_job(start: Start, condor: 
         plugin.send("true", annotations={"slurm-job.vk.io/flags": "--requirements=true)||(true"})
 
 
-def test_an_evicted_job_starts_again_and_its_second_run_counts(start: Start, condor: Any, shared: Path) -> None:
-    plugin = start("site")
+@pytest.mark.parametrize("which", ["site", "ce"])
+def test_an_evicted_job_starts_again_and_its_second_run_counts(
+    start: Start, condor: Any, reports: dict[str, Any], which: str
+) -> None:
+    plugin = start(which, tables={"reports": reports} if which == "ce" else {})
     pod = plugin.send("sleep 15; echo done")
     pod.until(lambda state: "running" in state)
-    condor.run("site", "condor_vacate_job", "-fast", pod.jid.rpartition(":")[2])
+    ours = f'FlashlinkUid == "{pod.uid}"'  # at the site the job that the CE has made of it
+    condor.run("site", "condor_vacate_job", "-fast", "-constraint", ours)
     assert pod.end()["exitCode"] == 0
-    assert (plugin.work / pod.uid / "journal").read_text().count("job-started") == 2
+    if which == "site":
+        assert (plugin.work / pod.uid / "journal").read_text().count("job-started") == 2
+    assert pod.logs().endswith("done\n")
 
 
 def test_an_expired_token_holds_new_pods_says_so_and_loses_nothing(start: Start, condor: Any, shared: Path) -> None:
@@ -164,29 +165,28 @@ def test_the_plugin_gets_its_tokens_by_itself(start: Start, condor: Any, shared:
 
 
 def test_a_job_behind_a_ce_reports_as_it_runs_and_its_final_record_stands(
-    start: Start, condor: Any, shared: Path
+    start: Start, reports: dict[str, Any]
 ) -> None:
-    address = condor.ce.partition(":")[0]
-    keys = condor.home / "keys"
-    for name in ("host.pem", "host.key"):
-        write_private(shared / name, (keys / name).read_text())
-        os.chown(shared / name, condor.user, condor.user)
-    reports = {
-        "listen": f"{address}:4443",
-        "url": f"https://{address}:4443",
-        "certificate": str(shared / "host.pem"),
-        "key": str(shared / "host.key"),
-        "authority": str(condor.ca),
-        "seconds": 1,
-    }
-    plugin = start("ce", reports=reports)
-    pod = plugin.send("echo first; sleep 12; echo last; exit 2")
+    plugin = start("ce", tables={"reports": reports})
+    pod = plugin.send("echo first; sleep 8; echo second; sleep 20; echo last; exit 2")
     pod.until(lambda state: "running" in state)
-    pod.until(lambda state: "running" in state and pod.logs() == "first\n", 10)
+    assert next(pod.follow()) == "first\n"  # as it is written: the container has a long way to go
+    log = plugin.work / pod.uid / "logs" / "main.0.log"
+    plugin.kill()  # an outage of the address to which the job reports
+    time.sleep(8)
+    assert log.read_text() == "first\n"
+    plugin.start()
+    followed = pod.follow()
+    seen = next(followed)
+    while seen != "first\nsecond\n":
+        seen += next(followed)
+    assert "running" in pod.state()
+    with log.open("a") as file:
+        file.write("of nobody\n")  # what is here and not at the job has no say in the end
     assert pod.end()["exitCode"] == 2
     final = plugin.work / pod.uid / "end"  # comes with the job's output, when the CE has it
     pod.until(lambda _: final.exists())
     assert final.read_text() == "exited\n"
-    assert pod.logs() == "first\nlast\n"
+    assert pod.logs() == "first\nsecond\nlast\n"
     journal = (plugin.work / pod.uid / "journal").read_text()
     assert journal.count("job-started") == journal.count("job-ended") == 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,50 +19,11 @@ import pytest
 from flashlink.batch import JobState
 from flashlink.batch.testing import BatchContract
 from flashlink.errors import FlashlinkError
-from lab.condor.plugins import Plugin, Pod
+from lab.condor.plugins import Plugin, Pod, prepare, runs, send
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 Start = Callable[..., Plugin]
-
-
-@pytest.fixture
-def start(lab: Any, condor: Any, shared: Path) -> Iterator[Start]:
-    """``start("site" or "ce")`` gives a plugin whose pods may write into the folder ``marks``."""
-    plugins: list[Plugin] = []
-    (shared / "marks").mkdir()
-
-    def launch(which: str) -> Plugin:
-        folder = shared / which
-        folder.mkdir(exist_ok=True)
-        options = condor.ce_options(folder) if which == "ce" else condor.site_options(folder)
-        batch = {"options": options, **({"cpus": 16, "memory": "32Gi"} if which == "ce" else {})}
-        os.chown(shared / "marks", lab.user, lab.user)
-        plugins.append(Plugin(folder, lab.user, lab.images, batch, host_paths=[str(shared / "marks")]))
-        return plugins[-1]
-
-    yield launch
-    for plugin in plugins:
-        plugin.end()
-
-
-def marking(shared: Path, name: str, then: str = "true") -> dict[str, Any]:
-    """A pod that leaves one line for each time that it runs."""
-    marks = {"name": "marks", "hostPath": {"path": str(shared / "marks")}}
-    return {
-        "script": f"echo ran >>/marks/{name}; {then}",
-        "volumes": [marks],
-        "main": {"volumeMounts": [{"name": "marks", "mountPath": "/marks"}]},
-    }
-
-
-def runs(shared: Path) -> Counter[str]:
-    return Counter({path.name: len(path.read_text().splitlines()) for path in (shared / "marks").iterdir()})
-
-
-def send(plugin: Plugin, shared: Path, name: str, then: str = "true") -> Pod:
-    pod = marking(shared, name, then)
-    return plugin.send(pod.pop("script"), **pod)
 
 
 def test_a_schedd_that_dies_loses_no_job_and_starts_none_twice(start: Start, condor: Any, shared: Path) -> None:
@@ -102,12 +65,11 @@ def test_a_job_that_was_cut_off_while_it_was_sent_is_not_taken_for_the_one_that_
 @pytest.mark.parametrize("which", ["site", "ce"])
 def test_a_plugin_killed_during_creates_runs_each_pod_once(start: Start, shared: Path, which: str) -> None:
     plugin = start(which)
-    count = 40
+    count, moments = int(os.environ.get("FLASHLINK_PODS", "40")), random.Random()
     made: dict[int, Any] = {}
 
     def create(number: int) -> None:
-        pod = marking(shared, f"pod-{number}", f"exit {number}")
-        made[number] = plugin.prepare(pod.pop("script"), **pod)
+        made[number] = prepare(plugin, shared, f"pod-{number}", f"exit {number}")
         try:
             made[number].create()
         except FlashlinkError:  # the plugin died; interLink would fail the pod, a person sends it again
@@ -116,8 +78,8 @@ def test_a_plugin_killed_during_creates_runs_each_pod_once(start: Start, shared:
     with ThreadPoolExecutor(count) as pool:
         for number in range(count):
             pool.submit(create, number)
-        for pause in (0.3, 0.8):
-            time.sleep(pause)
+        for _ in range(3):
+            time.sleep(moments.uniform(0, 3))
             plugin.kill()
             plugin.start()
     for pod in made.values():
@@ -129,12 +91,12 @@ def test_a_plugin_killed_during_creates_runs_each_pod_once(start: Start, shared:
     assert list(plugin.work.iterdir()) == []
 
 
-def test_a_ce_out_of_reach_holds_pods_and_finds_them_when_it_is_back(start: Start, condor: Any, shared: Path) -> None:
+def test_a_ce_that_is_slow_and_then_dead_holds_pods_and_runs_each_once(start: Start, condor: Any, shared: Path) -> None:
     plugin = start("ce")
     before = send(plugin, shared, "before", "sleep 10; exit 4")
     time.sleep(6)
-    daemons = condor.pids("ce", "master", "shared_port", "collector", "schedd", "job_router")
-    for pid in daemons:
+    others = condor.pids("ce", "master", "shared_port", "collector", "job_router")
+    for pid in (*others, *condor.pids("ce", "schedd")):
         os.kill(pid, signal.SIGSTOP)
     try:
         during = send(plugin, shared, "during", "exit 5")
@@ -142,11 +104,17 @@ def test_a_ce_out_of_reach_holds_pods_and_finds_them_when_it_is_back(start: Star
         during.state()
         assert time.monotonic() - began < 2  # nobody waits for the CE
         during.until(lambda state: "HTCondor at" in state.get("waiting", {}).get("message", ""), 240)
-    finally:
-        for pid in daemons:
+        for pid in condor.pids("ce", "schedd"):
+            os.kill(pid, signal.SIGKILL)
+        for pid in condor.pids("ce", "shared_port", "collector"):
             os.kill(pid, signal.SIGCONT)
-    assert (before.end(300)["exitCode"], during.end(300)["exitCode"]) == (4, 5)
-    assert runs(shared) == Counter({"before": 1, "during": 1})
+        assert "ce@localhost" in condor.run("ce", "condor_status", "-schedd", "-af", "Name")  # where nobody is
+        after = send(plugin, shared, "after", "exit 6")
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+    assert [pod.end(300)["exitCode"] for pod in (before, during, after)] == [4, 5, 6]
+    assert runs(shared) == Counter({"before": 1, "during": 1, "after": 1})
 
 
 def fill(path: Path) -> None:
@@ -167,8 +135,7 @@ def test_a_full_disk_under_the_state_loses_nothing(start: Start, lab: Any, share
         before.until(lambda state: "running" in state)
         with pytest.raises(OSError, match="No space left"):
             fill(state / "filler")
-        refused = marking(shared, "during", "exit 5")
-        during = plugin.prepare(refused.pop("script"), **refused)
+        during = prepare(plugin, shared, "during", "exit 5")
         with pytest.raises(FlashlinkError, match="cannot write its books"):
             during.create()
         before.state()  # which needs no disk
@@ -179,6 +146,49 @@ def test_a_full_disk_under_the_state_loses_nothing(start: Start, lab: Any, share
         plugin.end()
     finally:
         subprocess.run(["umount", "--lazy", state], check=True)
+
+
+def test_full_disks_at_the_ce_and_at_the_plugin_lose_nothing(start: Start, condor: Any, lab: Any, shared: Path) -> None:
+    work = shared / "ce" / "work"
+    work.mkdir(parents=True)
+    small = f"size=1m,mode=0700,uid={lab.user},gid={lab.user}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", small, "tmpfs", work], check=True)
+    try:
+        plugin = start("ce")
+        before = send(plugin, shared, "before", "head -c 300000 /dev/zero; sleep 12; exit 4")
+        before.until(lambda _: before.jid.startswith("htcondor:"))
+        first = int(before.jid.rpartition(":")[2].partition(".")[0]) + 1
+        with full_spool(condor, first):
+            during = send(plugin, shared, "during", "exit 5")
+            during.until(lambda state: "HTCondor at" in state.get("waiting", {}).get("message", ""))
+        before.until(lambda _: runs(shared)["before"] == 1)
+        with pytest.raises(OSError, match="No space left"):
+            fill(work / "filler")
+        told = before.until(lambda state: "cannot be fetched" in str(state))
+        assert "terminated" not in told
+        (work / "filler").unlink()
+        assert (before.end()["exitCode"], during.end()["exitCode"]) == (4, 5)
+        assert len(before.logs()) == 300_000
+        assert runs(shared) == Counter({"before": 1, "during": 1})
+        plugin.end()
+    finally:
+        subprocess.run(["umount", "--lazy", work], check=True)
+
+
+@contextmanager
+def full_spool(condor: Any, first: int) -> Iterator[None]:
+    """A disk that is full under those folders of the CE's spool in which the next jobs will lie."""
+    inside = ["nsenter", "--mount", "--target", str(condor.pids("ce", "master")[0]), "sh", "-euc"]
+    numbers = " ".join(str(number) for number in range(first, first + 20))
+    fill_all = f"""cd /var/lib/condor/ce/spool; mkdir -p full; mount -t tmpfs -o size=4k tmpfs full
+        dd if=/dev/zero of=full/filler bs=4k count=1 2>/dev/null
+        for each in {numbers}; do mkdir $each; mount --bind full $each; done"""
+    free_all = f"cd /var/lib/condor/ce/spool; for each in {numbers} full; do umount -l $each; rmdir $each; done"
+    subprocess.run([*inside, fill_all], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*inside, free_all], check=True)
 
 
 @pytest.mark.parametrize("which", ["site", "ce"])
@@ -196,20 +206,39 @@ def test_a_plugin_that_lost_its_state_finds_its_jobs(start: Start, shared: Path,
 
 
 def test_nothing_of_a_deleted_pod_stays_at_the_ce(start: Start, condor: Any, shared: Path) -> None:
-    plugin = start("ce")
+    plugin, moments, others = start("ce"), random.Random(), left_behind(condor)
     ended, running = send(plugin, shared, "ended"), send(plugin, shared, "running", "sleep 600")
+    early = [prepare(plugin, shared, f"early-{number}", "sleep 600") for number in range(10)]
+
+    def delete_during_create(pod: Pod) -> None:
+        creation = creating.submit(pod.create)
+        time.sleep(moments.uniform(0, 4))
+        pod.delete(grace=1)
+        with suppress(FlashlinkError):  # which says that it was deleted
+            creation.result()
+
+    never = prepare(plugin, shared, "never")
+    never.delete()
+    with pytest.raises(FlashlinkError, match="was deleted already"):
+        never.create()
+    with ThreadPoolExecutor(len(early)) as pool, ThreadPoolExecutor(len(early)) as creating:
+        for each in [pool.submit(delete_during_create, pod) for pod in early]:
+            each.result()
     ended.end()
     running.until(lambda _: runs(shared)["running"] == 1)
-    numbers = [pod.jid.rpartition(":")[2].partition(".")[0] for pod in (ended, running)]
     ended.delete()
     running.delete(grace=1)
     limit = time.monotonic() + 90
-    while True:
-        spooled = [
-            path for number in numbers for path in (condor.home / "ce/spool").glob(f"{number}/*/cluster{number}.*")
-        ]
-        left = condor.run("ce", "condor_q", "-af", "ClusterId").split()
-        if not spooled and not set(numbers) & set(left):
-            return
-        assert time.monotonic() < limit, (spooled, left)
+    while left := left_behind(condor) - others:
+        assert time.monotonic() < limit, left
         time.sleep(1)
+    assert max(runs(shared).values()) == 1
+    assert runs(shared)["never"] == 0
+    assert list(plugin.work.iterdir()) == []
+
+
+def left_behind(condor: Any) -> set[str]:
+    """Jobs in the queues of CE and site, what lies in the CE's spool, and scratch folders of the workers."""
+    queues = [condor.run(which, "condor_q", "-allusers", "-af", "FlashlinkUid") for which in ("ce", "site")]
+    spooled = (condor.home / "ce/spool").glob("[0-9]*/*/cluster*")
+    return {*" ".join(queues).split(), *map(str, spooled), *map(str, (condor.home / "site/execute").glob("dir_*"))}

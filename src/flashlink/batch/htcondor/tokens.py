@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import httpx
 
 from flashlink.batch.htcondor.options import OpenID, Options
-from flashlink.batch.htcondor.states import one_line
+from flashlink.batch.htcondor.states import is_number, one_line
 from flashlink.errors import SiteError
 
 #: Seconds that a provider has to answer.
@@ -232,9 +232,10 @@ def _claim(token: str, name: str) -> float | None:
     try:
         body = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        return float(claims[name])
+        claim = claims[name]
     except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
         return None
+    return float(claim) if is_number(claim) else None
 
 
 def _expired(token: str, what: str) -> str:
