@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from flashlink.flashsim.analyse import CANDIDATES, Selection, analyse
+from flashlink.flashsim.analyse import CANDIDATE_COVARIANCE, CANDIDATES, Selection, analyse
+from flashlink.flashsim.composite import PARAMETERS
 from flashlink.flashsim.kinematics import LIGHT, pdg_mass
+from flashlink.flashsim.states import symmetric
 
 
 def two_body(mother, axis, masses):
@@ -79,6 +81,35 @@ def test_peaks_are_where_they_belong_with_the_widths_that_the_errors_say(decays,
         assert np.quantile(np.abs(pull), 0.683) == pytest.approx(1.05, abs=0.15)
     of_b = np.abs(candidates["pdg"]) == 521
     assert (candidates["constrained_mass_error"] < candidates["mass_error"])[of_b].all()
+
+
+def test_vertex_momentum_and_decay_time_are_known_as_well_as_their_covariance_says(decays, tracks):
+    candidates = analyse(tracks, generated=decays)
+    rows = np.flatnonzero((np.abs(candidates["pdg"]) == 521) & (candidates["true"] == 1))
+    assert len(rows) > 100
+    event, kaon = candidates["event"][rows], 7 * candidates["event"][rows] + 4
+    assert (decays["event"][kaon] == event).all()
+    stable = [{name: decays[name][kaon + shift] for name in ("px", "py", "pz")} for shift in (-2, -1, 0)]
+    momenta = np.stack([[particle[name] for name in ("px", "py", "pz")] for particle in stable])
+    masses = np.array([pdg_mass(13), pdg_mass(13), pdg_mass(321)])[:, None]
+    energy = np.sqrt(np.square(momenta).sum(axis=1) + masses**2).sum(axis=0)
+    true = np.stack([decays[name][kaon] for name in "xyz"] + [*momenta.sum(axis=0), energy], axis=1)
+    some = {name: column[rows] for name, column in candidates.items()}
+    covariance = symmetric(some, CANDIDATE_COVARIANCE, 7)
+    sigma = np.sqrt(np.einsum("nii->ni", covariance))
+    assert np.linalg.eigvalsh(covariance / sigma[:, :, None] / sigma[:, None]).min() > 0
+    residual = np.stack([some[name] for name in PARAMETERS], axis=1) - true
+    # One in twenty of the toy's tracks is off by three times its error.
+    pulls = np.quantile(np.abs(residual) / sigma, 0.683, axis=0)
+    assert pulls == pytest.approx(np.full(7, 1.05), abs=0.17)
+    # All together: the correlations too are right, where no track is far off.
+    chi2 = np.einsum("ni,nij,nj->n", residual, np.linalg.inv(covariance), residual)
+    assert np.median(chi2) == pytest.approx(6.35, rel=0.3)
+    flight = true[:, :3] - np.stack([decays[f"pv_{axis}"][kaon] for axis in "xyz"], axis=1)
+    p2 = np.square(true[:, 3:6]).sum(axis=1)
+    time = np.sqrt(energy**2 - p2) * (flight * true[:, 3:6]).sum(axis=1) / p2 / LIGHT
+    pull = (some["decay_time"] - time) / some["decay_time_error"]
+    assert np.quantile(np.abs(pull), 0.683) == pytest.approx(1.05, abs=0.2)
 
 
 def test_truth_is_the_decay_chain(decays, tracks):

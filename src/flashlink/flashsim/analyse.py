@@ -11,11 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flashlink.flashsim.composite import PARAMETERS, Composite, composite
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.kinematics import (
-    LIGHT,
-    Combined,
-    DecayVertex,
     combined,
     constrain,
     impact_chi2,
@@ -26,8 +24,8 @@ from flashlink.flashsim.kinematics import (
 from flashlink.flashsim.matching import pairs, rows_of
 from flashlink.flashsim.oversampling import original
 from flashlink.flashsim.parameterizations.condition import Integers
-from flashlink.flashsim.samples import COVARIANCE, GENERATED, LONG, RECONSTRUCTED, TRACK_PARAMETERS
-from flashlink.flashsim.states import covariances, states
+from flashlink.flashsim.samples import COVARIANCE, GENERATED, LONG, RECONSTRUCTED, TRACK_PARAMETERS, VERTEX_COVARIANCE
+from flashlink.flashsim.states import covariances, states, vertex_covariances
 
 JPSI, B_PLUS, MUON, KAON = 443, 521, 13, 321
 
@@ -37,11 +35,17 @@ READ = {
     for name in (
         "event", "track", "particle", "category", "charge", "z", *TRACK_PARAMETERS, *COVARIANCE,
         "ghost_probability", "is_muon", "dll_mu", "dll_k", "pv_x", "pv_y", "pv_z",
+        *VERTEX_COVARIANCE,
     )
 }  # fmt: skip
 
 #: Columns that tell of a generated sample whether candidates are true.
 TRUTH = {name: GENERATED[name] for name in ("event", "particle", "mother", "pdg")}
+
+#: Lower triangle of the covariance of a candidate's `flashlink.flashsim.composite.PARAMETERS`, in mm and MeV.
+CANDIDATE_COVARIANCE = tuple(
+    f"cov_{row}_{column}" for index, row in enumerate(PARAMETERS) for column in PARAMETERS[: index + 1]
+)
 
 #: Columns of a candidate and their types. Masses in MeV, lengths in mm, times in ps.
 CANDIDATES: dict[str, str] = {
@@ -51,13 +55,19 @@ CANDIDATES: dict[str, str] = {
     "mass_error": "float64",  # from the covariances of the tracks
     "constrained_mass": "float64",  # with the muons at the mass of the J/psi; of a J/psi, its mass
     "constrained_mass_error": "float64",
-    "p": "float64",  # MeV
+    "px": "float64",  # MeV, at the vertex
+    "py": "float64",
+    "pz": "float64",
+    "energy": "float64",
+    "p": "float64",
     "pt": "float64",
     "vertex_x": "float64",
     "vertex_y": "float64",
     "vertex_z": "float64",
     "vertex_chi2": "float64",  # of 1 degree of freedom for a J/psi, of 3 for a B
+    **dict.fromkeys(CANDIDATE_COVARIANCE, "float64"),
     "decay_time": "float64",  # from the primary vertex
+    "decay_time_error": "float64",  # from the covariances of both vertices and of the momentum
     "kaon_impact_chi2": "float64",  # with respect to the primary vertex; 0 for a J/psi
     "mu_plus": "int32",  # numbers of the tracks in the event
     "mu_minus": "int32",
@@ -213,7 +223,7 @@ def _candidates(pdg: int, daughters: list[_Tracks]) -> Columns:
     daughters, together = [daughter[once] for daughter in daughters], together[once]
     masses = [pdg_mass(MUON), pdg_mass(MUON), pdg_mass(KAON)][: len(daughters)]
     total = combined(together.states, masses)
-    meeting = vertex(together.states, together.columns["z"], together.covariances)
+    fitted = composite(together.states, together.columns["z"], together.covariances, masses)
     error = mass_error(total.gradient, together.covariances)
     columns = {
         "event": daughters[0].columns["event"],
@@ -222,7 +232,7 @@ def _candidates(pdg: int, daughters: list[_Tracks]) -> Columns:
         "mass_error": error,
         "constrained_mass": total.mass,
         "constrained_mass_error": error,
-        **_place(total, meeting, daughters[0].columns),
+        **_place(fitted, daughters[0].columns),
         "kaon_impact_chi2": np.zeros(len(together)),
         "kaon": np.full(len(together), -1),
         "kaon_particle": np.full(len(together), -1),
@@ -237,17 +247,20 @@ def _candidates(pdg: int, daughters: list[_Tracks]) -> Columns:
     return columns
 
 
-def _place(total: Combined, meeting: DecayVertex, columns: Columns) -> Columns:
-    """Momentum, vertex and decay time of candidates."""
-    momentum = total.momentum[:, 1:]
-    p2 = (momentum**2).sum(axis=1)
-    flight = meeting.position - np.stack([columns[name] for name in ("pv_x", "pv_y", "pv_z")], axis=1)
+def _place(fitted: Composite, columns: Columns) -> Columns:
+    """Momentum, vertex, their covariance and decay time of candidates."""
+    origin = np.stack([columns[name] for name in ("pv_x", "pv_y", "pv_z")], axis=1)
+    time, error = fitted.decay_time(origin, vertex_covariances(columns))
+    triangle = fitted.covariance[:, *np.tril_indices(len(PARAMETERS))]
+    values = np.concatenate([fitted.position, fitted.momentum], axis=1)
     return {
-        "p": np.sqrt(p2),
-        "pt": np.hypot(momentum[:, 0], momentum[:, 1]),
-        **{f"vertex_{axis}": meeting.position[:, index] for index, axis in enumerate("xyz")},
-        "vertex_chi2": meeting.chi2,
-        "decay_time": total.mass * (flight * momentum).sum(axis=1) / p2 / LIGHT,
+        **dict(zip(PARAMETERS, values.T, strict=True)),
+        "p": np.sqrt(np.square(fitted.momentum[:, :3]).sum(axis=1)),
+        "pt": np.hypot(fitted.momentum[:, 0], fitted.momentum[:, 1]),
+        "vertex_chi2": fitted.chi2,
+        **dict(zip(CANDIDATE_COVARIANCE, triangle.T, strict=True)),
+        "decay_time": time,
+        "decay_time_error": error,
     }
 
 

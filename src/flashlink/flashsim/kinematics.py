@@ -126,7 +126,7 @@ def vertex(states: Floats, z: Floats, covariances: Floats) -> DecayVertex:
     step = np.zeros_like(z)
     # The weights depend on how far the lines are extended; after the first pass that is known well enough.
     for _ in range(2):
-        weight = np.linalg.inv(_transverse(covariances, step))
+        weight = np.linalg.inv(transverse(covariances, step))
         normal = np.einsum("nkai,nkab,nkbj->nij", design, weight, design)
         target = -np.einsum("nkai,nkab,nkb->ni", design, weight, offset)
         position = np.linalg.solve(normal, target[..., None])[..., 0]
@@ -147,11 +147,11 @@ def impact_chi2(states: Floats, z: Floats, covariances: Floats, point: Floats) -
     """
     step = point[:, 2] - z
     distance = states[:, :2] + states[:, 2:4] * step[:, None] - point[:, :2]
-    weight = np.linalg.inv(_transverse(covariances, step))
+    weight = np.linalg.inv(transverse(covariances, step))
     return np.asarray(np.einsum("na,nab,nb->n", distance, weight, distance))
 
 
-def _transverse(covariances: Floats, step: Floats) -> Floats:
+def transverse(covariances: Floats, step: Floats) -> Floats:
     """Covariance of (x, y) of lines that are extended by `step` in z; shape (…, 2, 2)."""
     position, slope = covariances[..., :2, :2], covariances[..., 2:4, 2:4]
     cross = covariances[..., :2, 2:4]
