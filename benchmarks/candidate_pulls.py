@@ -1,6 +1,6 @@
 """Pulls of true B+ candidates: vertex, momentum, mass and decay time over the errors that their covariance gives.
 
-    .venv/bin/python benchmarks/candidate_pulls.py GENERATED RECONSTRUCTED...
+.venv/bin/python benchmarks/candidate_pulls.py GENERATED RECONSTRUCTED...
 """
 
 import sys

@@ -153,3 +153,45 @@ def held_out() -> tuple[Columns, Columns]:
     """Another toy sample and its tracks, which the tables have not seen."""
     generated = toy_generated(3000, first_event=10_000, seed=11)
     return generated, toy_reference(generated, seed=12)
+
+
+@pytest.fixture(scope="session")
+def plan():
+    """Settings of a training that takes seconds."""
+    from msgspec.structs import replace
+
+    from flashlink.flashsim.learned.training.fit import Settings
+    from flashlink.flashsim.learned.training.learn import Plan
+
+    small = Settings(trunk=(32, 32), head=16, components=3, epochs=8, patience=8, batch=512, rate=1e-2)
+    longer = replace(small, epochs=40, patience=40)
+    few = replace(longer, batch=64, epochs=12)
+    return Plan(
+        category=longer,
+        track=small,
+        identification=small,
+        vertex=few,
+        ghosts=few,
+        ghost=few,
+        photon=small,
+        cluster=small,
+    )
+
+
+@pytest.fixture(scope="session")
+def learned(trained, plan):
+    """Models of a part of the toy sample, in which one in ten tracks comes again as a ghost."""
+    from flashlink.flashsim.learned.training.learn import learn
+
+    # The networks are as small as the seconds that they may take.
+    generated, reference = (
+        {name: column[sample["event"] < 400] for name, column in sample.items()} for sample in trained[:2]
+    )
+    ghost = np.flatnonzero(reference["track"] % 10 == 3)
+    rows = np.concatenate([np.arange(len(reference["event"])), ghost])
+    both = {name: column[rows] for name, column in reference.items()}
+    for name, nobody in (("particle", -1), ("true_pdg", 0)):
+        both[name][-len(ghost) :] = nobody
+    order = np.lexsort((both["particle"] < 0, both["event"]))
+    reference = {name: column[order] for name, column in both.items()}
+    return learn(generated, reference, plan, seed=4, digests=(("of the training",), (), ()))

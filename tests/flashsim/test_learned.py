@@ -6,7 +6,6 @@ from dataclasses import replace as replaced
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
 from flashlink.errors import RequestError
 from flashlink.flashsim.gun import fire_events
@@ -14,7 +13,7 @@ from flashlink.flashsim.learned import models, targets
 from flashlink.flashsim.learned.chain import ROWS, Chain
 from flashlink.flashsim.learned.training.export import exported
 from flashlink.flashsim.learned.training.fit import Rows, Settings, fit
-from flashlink.flashsim.learned.training.learn import Plan, learn, read_plan
+from flashlink.flashsim.learned.training.learn import Plan, read_plan
 from flashlink.flashsim.learned.training.network import Shape, initial, log_likelihood, see
 from flashlink.flashsim.learned.variables import Classes, Continuous
 from flashlink.flashsim.matching import rows_of
@@ -25,22 +24,9 @@ from flashlink.flashsim.samples import LONG
 from flashlink.flashsim.simulate import SIMULATED, provenance, read_parameterizations, simulate
 from flashlink.flashsim.states import covariances
 
-SMALL = Settings(trunk=(32, 32), head=16, components=3, epochs=8, patience=8, batch=512, rate=1e-2)
-PLAN = Plan(category=replace(SMALL, epochs=40, patience=40), track=SMALL, identification=SMALL)
-
 
 def of(columns, rows):
     return {name: column[rows] for name, column in columns.items()}
-
-
-#: Events of the training; the networks are as small as the seconds that they may take.
-EVENTS = 400
-
-
-@pytest.fixture(scope="session")
-def learned(trained):
-    generated, reference = (of(sample, sample["event"] < EVENTS) for sample in trained[:2])
-    return learn(generated, reference, PLAN, seed=4, digests=(("of the training",), ()))
 
 
 @pytest.fixture(scope="module")
@@ -156,11 +142,11 @@ def test_efficiency_resolution_and_identification_are_learned(held_out, simulate
     )
     for tracks in (reference, simulated):
         rows = rows_of(tracks["event"], tracks["particle"], generated["event"], generated["particle"])
-        of_long = tracks["category"] == LONG
+        of_long = (tracks["category"] == LONG) & (rows >= 0)
         counts = [np.histogram(values, np.arange(3.2, 4.7, 0.3))[0] for values in (p[rows[of_long]], p)]
         long.append(counts[0] / counts[1])
         kaons.append((tracks["dll_k"][np.abs(tracks["true_pdg"]) == 321] > 0).mean())
-        chosen = np.flatnonzero((rows >= 0) & of_long)
+        chosen = np.flatnonzero(of_long)
         made = residuals(of(tracks, chosen), of(generated, rows[chosen]))
         widths.append(np.quantile(np.abs(made.residual), 0.683, axis=0))
     assert long[1] == pytest.approx(long[0], abs=0.05)
@@ -241,6 +227,12 @@ def test_tracks_beyond_the_training_say_so_and_those_outside_of_it_are_not(learn
     assert tracks["extrapolated"][tracks["particle"] > 1].mean() < 0.02
 
 
+def rewrite(folder, change):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -249,7 +241,9 @@ def test_tracks_beyond_the_training_say_so_and_those_outside_of_it_are_not(learn
         (lambda folder: (folder / "manifest.json").write_text("{"), "what this version reads"),
         (lambda folder: (folder / "manifest.json").write_text('{"format": 99}'), "99"),
         (lambda folder: (folder / "manifest.json").write_text("[1]"), "what this version reads"),
-        (lambda folder: (folder / "event.json").write_text("{}"), "as its manifest says"),
+        (lambda folder: rewrite(folder, lambda manifest: manifest["chains"].pop("ghost")), "ghosts.+ghost"),
+        (lambda folder: rewrite(folder, lambda manifest: manifest["chains"].pop("vertex")), "vertex"),
+        (lambda folder: rewrite(folder, lambda manifest: manifest["digests"].pop("vertex.onnx")), "file of each chain"),
     ],
 )
 def test_a_folder_that_is_not_whole_is_refused_in_one_line(folder, spoil, message):

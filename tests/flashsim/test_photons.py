@@ -152,7 +152,8 @@ def test_from_the_generator_to_root(tmp_path, monkeypatch, capsys):
     learn = ["parameterize", "--generated", "g.parquet", "--reference", "r.parquet"]
     assert main([*learn, "--photons", "rp.parquet", "--output", "t.json"]) == 0
     record = ["--record", "p.json"]
-    assert main(["photons", "g.parquet", "--tables", "t.json", *seed, "--output", "fp.parquet", *record]) == 0
+    command = ["photons", "g.parquet", *seed, "--parameterizations"]
+    assert main([*command, "t.json", "--output", "fp.parquet", *record]) == 0
     clusters, reference = read(tmp_path / "fp.parquet", SIMULATED_PHOTONS), read(tmp_path / "rp.parquet", PHOTONS)
     assert len(clusters["event"]) == pytest.approx(len(reference["event"]), rel=0.15)
     assert json.loads((tmp_path / "p.json").read_text())["numbers"]["clusters"] == len(clusters["event"])
@@ -161,8 +162,8 @@ def test_from_the_generator_to_root(tmp_path, monkeypatch, capsys):
     with uproot.open("fp.root") as root:
         np.testing.assert_array_equal(root["photons"]["energy"].array(library="np"), clusters["energy"])
     assert main([*learn, "--output", "none.json"]) == 0
-    assert main(["photons", "g.parquet", "--tables", "none.json", *seed, "--output", "x.parquet"]) == 1
-    assert "tables without photons" in capsys.readouterr().err
+    assert main([*command, "none.json", "--output", "x.parquet"]) == 1
+    assert "parameterizations without photons" in capsys.readouterr().err
     assert main([*learn, "--photons", "fp.parquet", "--output", "none.json"]) == 1
     assert "one of photons by `flashlink reference --photons`" in capsys.readouterr().err
 

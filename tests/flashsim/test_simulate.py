@@ -3,8 +3,10 @@ import pytest
 from scipy.stats import poisson
 
 from flashlink.flashsim.matching import rows_of
+from flashlink.flashsim.parameterizations.event import EventCondition
 from flashlink.flashsim.parameterizations.ghosts import Ghosts
 from flashlink.flashsim.parameterize import residuals
+from flashlink.flashsim.random import Draws
 from flashlink.flashsim.samples import LONG, UPSTREAM
 from flashlink.flashsim.simulate import SIMULATED, simulate
 from flashlink.flashsim.states import covariances, states
@@ -144,13 +146,15 @@ def test_particles_outside_the_acceptance_make_no_track_and_those_beyond_trainin
 
 
 def test_numbers_of_ghosts_are_those_of_a_poisson_distribution():
-    random = np.random.default_rng(1)
-    uniform, mean = (random.integers(0, 2**32, 50_000) + 0.5) / 2**32, random.exponential(3, 50_000)
+    count = 50_000
+    events, mean = np.arange(count), np.random.default_rng(1).exponential(3, count)
     mean[:10] = 0
-    events = np.arange(50_000.0)
-    ghosts = Ghosts(events, mean, np.zeros(50_001, np.int32), np.zeros((0, 36), np.float32))
+    ghosts = Ghosts(events.astype(float), mean, np.zeros(count + 1, np.int32), np.zeros((0, 36), np.float32))
+    condition = EventCondition(events.astype(float), np.zeros(count), np.zeros(count), np.zeros((count, 3)))
+    draws = Draws(1, events, np.zeros(count, dtype=np.int64))
+    uniform = draws.uniform("simulate/ghosts", 1)[0]
     expected = np.where(mean > 0, poisson.ppf(uniform, np.maximum(mean, 1e-12)), 0)
-    assert (ghosts.number(events, uniform) == expected).all()
+    assert (ghosts.number(condition, draws) == expected).all()
 
 
 def test_ghosts_come_as_often_as_in_training(toy, held_out):

@@ -32,6 +32,8 @@ def command(
     """
     from dataclasses import replace
 
+    import numpy as np
+
     from flashlink.flashsim.chunks import digests, event_numbers, read_chunks
     from flashlink.flashsim.parameterize import parameterize
     from flashlink.flashsim.photons import calorimeter_z, parameterize_photons
@@ -47,7 +49,9 @@ def command(
         )
         if photons:
             clusters = read_chunks(photons, PHOTONS)
-            particles = read_chunks(generated, GENERATED, event_numbers(reference))
+            # An event may have clusters and no track, or the other way round.
+            events = np.union1d(event_numbers(reference), event_numbers(photons))
+            particles = read_chunks(generated, GENERATED, events)
             tables = replace(tables, photons=parameterize_photons(particles, clusters, calorimeter_z(photons[0])))
         write(output, tables)
         training = tables.training

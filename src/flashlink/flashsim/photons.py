@@ -10,6 +10,8 @@ from flashlink.errors import RequestError, wrong
 from flashlink.flashsim.acceptance import PHOTON, places
 from flashlink.flashsim.files import Columns, metadata
 from flashlink.flashsim.matching import rows_of
+from flashlink.flashsim.parameterizations.condition import Integers
+from flashlink.flashsim.parameterizations.interface import PhotonModel
 from flashlink.flashsim.parameterizations.photons import Clusters, PhotonCondition, Photons
 from flashlink.flashsim.random import Draws
 from flashlink.flashsim.samples import CLUSTER_COVARIANCE, PHOTONS
@@ -51,6 +53,16 @@ def parameterize_photons(generated: Columns, clusters: Columns, z: float) -> Pho
     Raises:
         RequestError: The samples do not belong together or are too small.
     """
+    condition, rows, made = matched_clusters(generated, clusters, z)
+    return Photons.fit(z, condition, rows, made)
+
+
+def matched_clusters(generated: Columns, clusters: Columns, z: float) -> tuple[PhotonCondition, Integers, Clusters]:
+    """All photons, which of them have a cluster, and the clusters, row by row with these.
+
+    Raises:
+        RequestError: The samples do not belong together or are too small.
+    """
     photons = photons_of(generated)
     rows = rows_of(clusters["event"], clusters["particle"], photons["event"], photons["particle"])
     lost = np.flatnonzero(rows < 0)
@@ -63,7 +75,7 @@ def parameterize_photons(generated: Columns, clusters: Columns, z: float) -> Pho
     if len(rows) < LEAST_CLUSTERS:
         raise RequestError(f"photon sample: {len(rows)} clusters are not the {LEAST_CLUSTERS} that are needed at least")
     condition = PhotonCondition.of(photons, z)
-    return Photons.fit(z, condition, rows, residuals(clusters, condition[rows]))
+    return condition, rows, residuals(clusters, condition[rows])
 
 
 def residuals(clusters: Columns, condition: PhotonCondition) -> Clusters:
@@ -77,7 +89,7 @@ def residuals(clusters: Columns, condition: PhotonCondition) -> Clusters:
     return Clusters(residual, covariance, np.asarray(clusters["photon_dll"], dtype=np.float64))
 
 
-def simulate_photons(generated: Columns, learned: Photons, seed: int) -> Columns:
+def simulate_photons(generated: Columns, learned: PhotonModel, seed: int) -> Columns:
     """Simulate the photons of a generated sample.
 
     Args:
@@ -91,9 +103,7 @@ def simulate_photons(generated: Columns, learned: Photons, seed: int) -> Columns
     photons = photons_of(generated)
     draws = Draws(seed, photons["event"], photons["particle"])
     condition = PhotonCondition.of(photons, learned.z)
-    rows, drawn = learned.sample(
-        condition, draws.uniform("simulate/photon", 2), draws.normal("simulate/photon residual", 3)
-    )
+    rows, drawn = learned.sample(condition, draws)
     condition, event = condition[rows], photons["event"][rows]
     energy = 10**condition.log_e
     units = np.stack([np.ones_like(energy), np.ones_like(energy), energy], axis=1)

@@ -19,10 +19,10 @@ from flashlink.flashsim.learned import models
 from flashlink.flashsim.likelihoods import PARTS, combined
 from flashlink.flashsim.matching import first_rows
 from flashlink.flashsim.parameterizations.condition import Condition, Floats, Integers
-from flashlink.flashsim.parameterizations.ghosts import VARIABLES as GHOST_VARIABLES
+from flashlink.flashsim.parameterizations.event import EventCondition, from_primary
 from flashlink.flashsim.parameterizations.interface import Parameterizations
 from flashlink.flashsim.parameterizations.resolution import QUALITY
-from flashlink.flashsim.random import Draws, Stream
+from flashlink.flashsim.random import Draws
 from flashlink.flashsim.samples import HITS, RECONSTRUCTED, VERTEX_COVARIANCE
 from flashlink.flashsim.states import Columns, moved, moved_covariance, state_columns, to_beam, true_states
 
@@ -51,9 +51,12 @@ def simulate(generated: Columns, learned: Parameterizations, seed: int, batch: i
         name: generated[name][first_rows(generated["event"])]
         for name in ("event", "multiplicity", "pv_x", "pv_y", "pv_z")
     }
-    vertices = _vertices(events, learned, seed)
-    parts.append(_ghosts(events, vertices["pv_z"], learned, seed))
-    tracks = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    condition = _event_condition(events, parts)
+    vertices = _vertices(events, condition, learned, seed)
+    number = learned.ghosts.number(condition, Draws(seed, events["event"], np.zeros_like(events["event"])))
+    if number.any():
+        parts.append(_ghosts(events, condition, number, vertices["pv_z"], learned, seed))
+    tracks = {name: np.concatenate([part[name] for part in parts]) for name in parts[-1]}
     # Ghosts have particle -1, which would come first.
     order = np.lexsort((tracks["particle"] < 0, tracks["event"]))
     tracks = {name: column[order] for name, column in tracks.items()}
@@ -116,7 +119,19 @@ def _tracks(particles: Columns, learned: Parameterizations, seed: int) -> Rows:
         **likelihoods,
         **combined(likelihoods),
         "extrapolated": drawn.extrapolated,
+        "prompt": from_primary(particles),
     }
+
+
+def _event_condition(events: Rows, parts: list[Rows]) -> EventCondition:
+    """What vertices and ghosts are conditioned on, from the tracks of all particles."""
+    wanted = ("event", "particle", "category", "cov_x_x", "cov_y_y", "tx", "ty", "prompt")
+    tracks = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
+    # Sums are over particles in the order of their numbers, so they do not depend on that of the rows, to the last bit.
+    order = np.lexsort((tracks["particle"], tracks["event"]))
+    tracks = {name: column[order] for name, column in tracks.items()}
+    event = np.searchsorted(events["event"], tracks["event"])
+    return EventCondition.of(events["multiplicity"].astype(np.float64), event, tracks, tracks["prompt"])
 
 
 def _at_beam(state: Floats, z: Floats, covariance: Floats) -> Rows:
@@ -126,37 +141,28 @@ def _at_beam(state: Floats, z: Floats, covariance: Floats) -> Rows:
     return columns | {"z": z + step, "p": 1 / np.abs(state[:, 4]), "charge": np.sign(state[:, 4])}
 
 
-def _vertices(events: Columns, learned: Parameterizations, seed: int) -> Rows:
+def _vertices(events: Rows, condition: EventCondition, learned: Parameterizations, seed: int) -> Rows:
     """The columns of the reconstructed primary vertex of each event."""
-    uniform = Stream(seed, "simulate/vertex").uniform(events["event"], 0, 1)
-    normal = Stream(seed, "simulate/vertex residual").normal(events["event"], 0, 3)
     true = np.stack([events[name] for name in ("pv_x", "pv_y", "pv_z")], axis=1)
-    residual, covariance = learned.vertex.sample(events["multiplicity"].astype(np.float64), uniform[0], normal)
+    draws = Draws(seed, events["event"], np.zeros_like(events["event"]))
+    residual, covariance = learned.vertex.sample(condition, draws)
     triangle = covariance[:, *np.tril_indices(3)]
     columns = dict(zip(("pv_x", "pv_y", "pv_z"), (true + residual).T, strict=True))
     return columns | dict(zip(VERTEX_COVARIANCE, triangle.T, strict=True))
 
 
-def _ghosts(events: Columns, vertex_z: Floats, learned: Parameterizations, seed: int) -> Rows:
-    """The ghosts of all events."""
-    multiplicity = events["multiplicity"].astype(np.float64)
-    number = learned.ghosts.number(multiplicity, Stream(seed, "simulate/ghosts").uniform(events["event"], 0, 1)[0])
+def _ghosts(
+    events: Rows, condition: EventCondition, number: Integers, vertex_z: Floats, learned: Parameterizations, seed: int
+) -> Rows:  # fmt: skip
+    """The ghosts of all events, `number` of each."""
     of_event = np.repeat(np.arange(len(number)), number)
     event = events["event"][of_event]
     which = np.arange(len(of_event)) - np.repeat(np.cumsum(number) - number, number)
-    uniform = Stream(seed, "simulate/ghost").uniform(event, which, 1)[0]
-    normal = Stream(seed, "simulate/ghost residual").normal(event, which, 5)
-    vectors = learned.ghosts.sample(multiplicity[of_event], uniform)
-    values = dict(zip(GHOST_VARIABLES, vectors.T, strict=False))
-    factor = np.zeros((len(vectors), 5, 5))
-    factor[:, *np.tril_indices(5)] = vectors[:, len(GHOST_VARIABLES) :]
-    state = np.stack([values.pop(name) for name in ("x", "y", "tx", "ty", "qop")], axis=1)
-    # A ghost varies within its own errors, so that none comes twice.
-    state = state + np.einsum("nij,nj->ni", factor, normal.T)
-    at_beam = _at_beam(state, values.pop("z") + vertex_z[of_event], factor @ factor.transpose(0, 2, 1))
+    drawn = learned.ghosts.sample(condition[of_event], Draws(seed, event, which))
     nobody = {
         "particle": np.full(len(event), -1),
         "true_pdg": np.zeros(len(event)),
         "extrapolated": np.zeros(len(event)),
     }
-    return {"event": event, **nobody, **values, **at_beam, **combined(values)}
+    at_beam = _at_beam(drawn.state, drawn.z + vertex_z[of_event], drawn.covariance)
+    return {"event": event, **nobody, **drawn.quality, **at_beam, **combined(drawn.quality)}

@@ -6,9 +6,14 @@
            category.onnx          condition ─► not reconstructed, long, upstream or downstream
            track.onnx             condition, category ─► hits, covariance, chi2, pulls, ghost probability
            identification.onnx    condition, category, measured momentum ─► is_muon and all likelihoods
-           event.json             primary vertex and ghosts, binned
+           vertex.onnx            event ─► covariance and pulls of the primary vertex
+           ghosts.onnx            event ─► how many ghosts it has
+           ghost.onnx             event ─► all variables of each
+           photon.onnx            photon ─► whether it makes a cluster
+           cluster.onnx           photon ─► energy, covariance, pulls and likelihood of the cluster
 
-No file holds code: ONNX is a graph of mathematical operators, and everything else is JSON.
+Ghosts and photons are missing where the training had none. No file holds code: ONNX is a graph of mathematical
+operators, and the manifest is JSON.
 """
 
 from __future__ import annotations
@@ -27,22 +32,26 @@ from flashlink.flashsim.files import replacing
 from flashlink.flashsim.learned import targets
 from flashlink.flashsim.learned.chain import Chain
 from flashlink.flashsim.learned.features import Ranges, features, measured, one_hot
+from flashlink.flashsim.learned.ghosts import LearnedGhosts
+from flashlink.flashsim.learned.photons import LearnedPhotons, PhotonRanges
+from flashlink.flashsim.learned.quality import Degrees
 from flashlink.flashsim.learned.variables import Variable
+from flashlink.flashsim.learned.vertex import LearnedVertex
 from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.packed import pack, unpack
 from flashlink.flashsim.parameterizations.condition import Condition, Floats
-from flashlink.flashsim.parameterizations.ghosts import Ghosts
 from flashlink.flashsim.parameterizations.interface import Sampled
-from flashlink.flashsim.parameterizations.resolution import Tracks
-from flashlink.flashsim.parameterizations.vertex import Vertex
+from flashlink.flashsim.parameterizations.resolution import QUALITY, Tracks
 from flashlink.flashsim.random import Draws
-from flashlink.flashsim.samples import HITS
 
 #: Raised whenever the layout changes; other numbers are refused.
-FORMAT = 1
+FORMAT = 2
 
-#: The chains, in the order in which they are drawn.
-CHAINS = ("category", "track", "identification")
+#: The chains that models have to have, in the order in which they are drawn.
+CHAINS = ("category", "track", "identification", "vertex")
+
+#: Those that come together or not at all: where the training had ghosts, and photons.
+OPTIONAL = (("ghosts", "ghost"), ("photon", "cluster"))
 
 
 class Trained(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,11 +83,13 @@ class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         inputs: Names of the columns of its condition.
         variables: What it draws.
         trained: How.
+        origin: What it was learned from, if not from what the manifest says.
     """
 
     inputs: tuple[str, ...]
     variables: tuple[Variable, ...]
     trained: Trained
+    origin: Origin | None = None
 
 
 class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,6 +103,7 @@ class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tracks: Reconstructed particles.
         seed: Of the training.
         versions: Of the packages that trained.
+        photons: sha256 of each file of reference clusters.
     """
 
     generated: tuple[str, ...]
@@ -101,6 +113,7 @@ class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tracks: int
     seed: int
     versions: dict[str, str]
+    photons: tuple[str, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +128,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         degrees: What a track's ndf is, if it is a sum: of a constant and of multiples of its hits; empty if it is not.
         chains: The models.
         digests: sha256 of the other files, by name.
+        photons: What the training of photons had; None without.
     """
 
     format: int
@@ -125,13 +139,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     degrees: tuple[float, ...]
     chains: dict[str, Described]
     digests: dict[str, str]
-
-
-class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The parameterizations of what is not of one particle."""
-
-    vertex: Vertex
-    ghosts: Ghosts
+    photons: PhotonRanges | None = None
 
 
 @dataclass(frozen=True)
@@ -141,12 +149,10 @@ class Models:
     Attributes:
         manifest: What they are.
         chains: The models by name.
-        event: What is not of one particle.
     """
 
     manifest: Manifest
     chains: Mapping[str, Chain]
-    event: Event
 
     @property
     def version(self) -> str:
@@ -156,17 +162,25 @@ class Models:
     @property
     def trained_on(self) -> tuple[str, ...]:
         """sha256 of each file of generated particles that they were learned from."""
-        return self.manifest.origin.generated
+        origins = [self.manifest.origin, *(described.origin for described in self.manifest.chains.values())]
+        return tuple(dict.fromkeys(digest for origin in origins if origin for digest in origin.generated))
 
     @property
-    def vertex(self) -> Vertex:
+    def vertex(self) -> LearnedVertex:
         """Of the primary vertex."""
-        return self.event.vertex
+        return LearnedVertex(self.chains["vertex"])
 
     @property
-    def ghosts(self) -> Ghosts:
+    def ghosts(self) -> LearnedGhosts:
         """Of tracks that no particle made."""
-        return self.event.ghosts
+        chains = (self.chains["ghosts"], self.chains["ghost"]) if "ghosts" in self.chains else None
+        return LearnedGhosts(chains, Degrees(self.manifest.degrees))
+
+    @property
+    def photons(self) -> LearnedPhotons | None:
+        """Of photons; None where the training had none."""
+        ranges = self.manifest.photons
+        return LearnedPhotons(self.chains["photon"], self.chains["cluster"], ranges) if ranges else None
 
     def sample(self, condition: Condition, draws: Draws) -> Sampled:
         """Draw what becomes of particles."""
@@ -200,21 +214,14 @@ class Models:
         return chain.sample(seen, draws.uniform(f"simulate/{name}", len(chain.variables)))
 
     def _quality(self, values: Mapping[str, Floats]) -> Floats:
-        """`flashlink.flashsim.parameterizations.resolution.QUALITY`."""
-        hits = [values[name] for name in HITS]
-        if self.manifest.degrees:
-            constant, *factors = self.manifest.degrees
-            ndf = constant + sum(factor * count for factor, count in zip(factors, hits, strict=True))
-        else:
-            ndf = values["ndf"]
-        chi2 = np.exp(values["log chi2/ndf"]) * ndf
-        return np.stack([chi2, ndf, 1 / (1 + np.exp(-values["ghost log odds"])), *hits], axis=1)
+        """`QUALITY`, shape (tracks, 6)."""
+        columns = dict(values) | Degrees(self.manifest.degrees).quality(values)
+        return np.stack([columns[name] for name in QUALITY], axis=1)
 
 
 def write(folder: Path, models: Models) -> None:
     """Write models; the manifest comes last, so a folder that has one is whole. The digests are set here."""
     contents = {f"{name}.onnx": chain.model for name, chain in models.chains.items()}
-    contents["event.json"] = msgspec.json.encode(models.event, enc_hook=pack) + b"\n"
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     manifest = msgspec.structs.replace(models.manifest, digests=digests)
     contents["manifest.json"] = msgspec.json.format(msgspec.json.encode(manifest, enc_hook=pack), indent=1) + b"\n"
@@ -238,18 +245,27 @@ def read(folder: Path) -> Models:
                 f"{folder}: format", bytes(found or b"").decode(), f"{FORMAT}, which this version reads", advice
             )
         manifest = msgspec.json.decode(text, type=Manifest, dec_hook=unpack)
-        names = {f"{name}.onnx" for name in CHAINS} | {"event.json"}
-        if set(manifest.chains) != set(CHAINS) or set(manifest.digests) != names:
-            raise wrong(f"{folder}: models", sorted(manifest.digests), ", ".join(sorted(names)), advice)
+        _check_names(folder, manifest, advice)
         contents = {name: _checked(folder / name, digest, advice) for name, digest in manifest.digests.items()}
-        event = msgspec.json.decode(contents["event.json"], type=Event, dec_hook=unpack)
     except msgspec.DecodeError as error:
         raise wrong(f"{folder}: models", str(error), "what this version reads", advice) from error
     chains = {
         name: Chain(described.variables, len(described.inputs), contents[f"{name}.onnx"])
         for name, described in manifest.chains.items()
     }
-    return Models(manifest, chains, event)
+    return Models(manifest, chains)
+
+
+def _check_names(folder: Path, manifest: Manifest, advice: str) -> None:
+    """Whether the chains are those that belong together, each with its file."""
+    chains = set(manifest.chains)
+    known = {name for group in OPTIONAL for name in group}
+    missing = set(CHAINS) - chains | {name for group in OPTIONAL if chains & set(group) for name in group} - chains
+    if missing or chains - set(CHAINS) - known or ("photon" in chains) != (manifest.photons is not None):
+        wanted = f"{', '.join(CHAINS)}, with or without {' and '.join('+'.join(group) for group in OPTIONAL)}"
+        raise wrong(f"{folder}: models", sorted(chains), wanted, advice)
+    if set(manifest.digests) != {f"{name}.onnx" for name in chains}:
+        raise wrong(f"{folder}: digests", sorted(manifest.digests), "one of the file of each chain", advice)
 
 
 def shipped() -> Path:

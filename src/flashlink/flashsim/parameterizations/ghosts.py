@@ -9,18 +9,38 @@ import numpy.typing as npt
 
 from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.parameterizations.condition import Floats, Integers
+from flashlink.flashsim.parameterizations.event import EventCondition
 from flashlink.flashsim.parameterizations.grid import Grid
 from flashlink.flashsim.parameterizations.library import thinned
-from flashlink.flashsim.samples import HITS
+from flashlink.flashsim.random import Draws
+from flashlink.flashsim.samples import HITS, TRACK_PARAMETERS
 
 #: Training ghosts that are kept.
 MOST = 4000
 
+#: What a ghost has besides its state and covariance.
+QUALITY = ("category", "chi2", "ndf", "ghost_probability", *HITS, "is_muon", *PARTS)
+
 #: What is kept of a ghost, before the lower triangle of the Cholesky factor of its covariance; z counts from the
 #: primary vertex.
-VARIABLES = (
-    "x", "y", "z", "tx", "ty", "qop", "category", "chi2", "ndf", "ghost_probability", *HITS, "is_muon", *PARTS,
-)  # fmt: skip
+VARIABLES = ("x", "y", "z", "tx", "ty", "qop", *QUALITY)
+
+
+@dataclass(frozen=True)
+class GhostTracks:
+    """Tracks that no particle made, near their point closest to the beam.
+
+    Attributes:
+        state: (x, y, tx, ty, q/p), shape (ghosts, 5); mm and 1/MeV.
+        covariance: Of it, shape (ghosts, 5, 5).
+        z: Where, from the reconstructed primary vertex, mm.
+        quality: `QUALITY`, each of shape (ghosts,).
+    """
+
+    state: Floats
+    covariance: Floats
+    z: Floats
+    quality: dict[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -61,20 +81,28 @@ class Ghosts:
         first = np.append(first[:-1][number > 0], first[-1])
         return cls(mean[number > 0], rate[number > 0], first, vectors[kept].astype(np.float32))
 
-    def number(self, multiplicity: Floats, uniform: Floats) -> Integers:
-        """Ghosts in each event: Poisson with the rate of its multiplicity; `uniform` has shape (events,)."""
-        rate = np.interp(multiplicity, self.multiplicity, self.rate)
-        return _poisson(uniform, rate)
+    def number(self, condition: EventCondition, draws: Draws) -> Integers:
+        """Ghosts in each event: Poisson with the rate of its multiplicity."""
+        rate = np.interp(condition.multiplicity, self.multiplicity, self.rate)
+        return _poisson(draws.uniform("simulate/ghosts", 1)[0], rate)
 
-    def sample(self, multiplicity: Floats, uniform: Floats) -> Floats:
-        """A row of `vectors` for each ghost, given the multiplicity of its event; arguments have shape (ghosts,)."""
-        nearest = np.abs(multiplicity[:, None] - self.multiplicity).argmin(axis=1)
+    def sample(self, condition: EventCondition, draws: Draws) -> GhostTracks:
+        """Draw a ghost for each row of the condition, which is of its event."""
+        nearest = np.abs(condition.multiplicity[:, None] - self.multiplicity).argmin(axis=1)
         first, end = self.first[nearest], self.first[nearest + 1]
         # A slice without ghosts of its own lends from all.
         empty = first == end
         first, end = np.where(empty, 0, first), np.where(empty, len(self.vectors), end)
-        row: Floats = self.vectors[first + (uniform * (end - first)).astype(np.int64)].astype(np.float64)
-        return row
+        uniform = draws.uniform("simulate/ghost", 1)[0]
+        vectors: Floats = self.vectors[first + (uniform * (end - first)).astype(np.int64)].astype(np.float64)
+        values = dict(zip(VARIABLES, vectors.T, strict=False))
+        factor = np.zeros((len(vectors), 5, 5))
+        factor[:, *np.tril_indices(5)] = vectors[:, len(VARIABLES) :]
+        state = np.stack([values[name] for name in TRACK_PARAMETERS], axis=1)
+        # A ghost varies within its own errors, so that none comes twice.
+        state = state + np.einsum("nij,nj->ni", factor, draws.normal("simulate/ghost residual", 5).T)
+        quality = {name: values[name] for name in QUALITY}
+        return GhostTracks(state, factor @ factor.transpose(0, 2, 1), values["z"], quality)
 
 
 def _poisson(uniform: Floats, mean: Floats) -> Integers:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from flashlink.flashsim.parameterizations.condition import Condition, Floats, Integers
-from flashlink.flashsim.parameterizations.ghosts import Ghosts
+from flashlink.flashsim.parameterizations.event import EventCondition
+from flashlink.flashsim.parameterizations.ghosts import GhostTracks
+from flashlink.flashsim.parameterizations.photons import Clusters, PhotonCondition
 from flashlink.flashsim.parameterizations.resolution import Tracks
-from flashlink.flashsim.parameterizations.vertex import Vertex
 from flashlink.flashsim.random import Draws
 
 
@@ -36,6 +37,45 @@ class Sampled:
     extrapolated: npt.NDArray[np.bool_]
 
 
+class VertexModel(Protocol):
+    """Of the primary vertex."""
+
+    def sample(self, condition: EventCondition, draws: Draws) -> tuple[Floats, Floats]:
+        """Draw residuals in mm, shape (events, 3), and covariances, shape (events, 3, 3)."""
+        ...
+
+
+class GhostModel(Protocol):
+    """Of tracks that no particle made."""
+
+    def number(self, condition: EventCondition, draws: Draws) -> Integers:
+        """Draw how many each event has, shape (events,)."""
+        ...
+
+    def sample(self, condition: EventCondition, draws: Draws) -> GhostTracks:
+        """Draw a ghost for each row of the condition, which is of its event."""
+        ...
+
+
+class PhotonModel(Protocol):
+    """Of photons in the calorimeter.
+
+    Attributes:
+        z: Of the calorimeter's face, mm.
+    """
+
+    @property
+    def z(self) -> float: ...  # noqa: D102  # the class docstring says it
+
+    def sample(self, condition: PhotonCondition, draws: Draws) -> tuple[Integers, Clusters]:
+        """Draw which of the photons have a cluster, in increasing order, and the clusters."""
+        ...
+
+    def in_range(self, condition: PhotonCondition) -> npt.NDArray[np.bool_]:
+        """Which photons are like those of the training, shape (photons,)."""
+        ...
+
+
 class Parameterizations(Protocol):
     """A set of parameterizations of the whole chain.
 
@@ -44,6 +84,7 @@ class Parameterizations(Protocol):
         trained_on: sha256 of each file of generated particles that it was made from.
         vertex: Of the primary vertex.
         ghosts: Of tracks that no particle made.
+        photons: Of photons; None where the training had none.
     """
 
     @property
@@ -53,10 +94,13 @@ class Parameterizations(Protocol):
     def trained_on(self) -> tuple[str, ...]: ...  # noqa: D102
 
     @property
-    def vertex(self) -> Vertex: ...  # noqa: D102
+    def vertex(self) -> VertexModel: ...  # noqa: D102
 
     @property
-    def ghosts(self) -> Ghosts: ...  # noqa: D102
+    def ghosts(self) -> GhostModel: ...  # noqa: D102
+
+    @property
+    def photons(self) -> PhotonModel | None: ...  # noqa: D102
 
     def sample(self, condition: Condition, draws: Draws) -> Sampled:
         """Draw what becomes of particles; the result for one particle depends on nothing but its own row.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from flashlink.flashsim.parameterizations import library as libraries
 from flashlink.flashsim.parameterizations.condition import Floats, Integers
 from flashlink.flashsim.parameterizations.counts import Level, count, refined
 from flashlink.flashsim.parameterizations.grid import Axis
+from flashlink.flashsim.random import Draws
 
 #: The shape that all photons share, to single cells: hole and edges of the calorimeter, what stands before it; then
 #: what energy and multiplicity change. Axes of the counts: multiplicity, energy, x, y.
@@ -36,28 +37,45 @@ class PhotonCondition:
         log_e: log10 of the energy in MeV.
         x: Where the straight line of the photon meets the face of the calorimeter, mm.
         y: The same.
+        tx: dx/dz of its flight.
+        ty: dy/dz.
+        origin_z: z of its production vertex, mm.
+        origin_rho: Distance of that from the beam axis, mm.
         multiplicity: Charged particles of the event.
     """
 
     log_e: Floats
     x: Floats
     y: Floats
+    tx: Floats
+    ty: Floats
+    origin_z: Floats
+    origin_rho: Floats
     multiplicity: Floats
 
     @classmethod
     def of(cls, photons: Mapping[str, npt.NDArray[Any]], z: float) -> PhotonCondition:
         """Of the columns of a generated sample that go forward; `z` is the place of the calorimeter's face, mm."""
-        step = (z - photons["z"]) / photons["pz"]
+        tx, ty = photons["px"] / photons["pz"], photons["py"] / photons["pz"]
+        step = z - photons["z"]
         return cls(
-            np.log10(photons["energy"]),
-            photons["x"] + step * photons["px"],
-            photons["y"] + step * photons["py"],
-            photons["multiplicity"].astype(np.float64),
+            log_e=np.log10(photons["energy"]),
+            x=photons["x"] + step * tx,
+            y=photons["y"] + step * ty,
+            tx=tx,
+            ty=ty,
+            origin_z=np.asarray(photons["z"], dtype=np.float64),
+            origin_rho=np.hypot(photons["x"], photons["y"]),
+            multiplicity=photons["multiplicity"].astype(np.float64),
         )
 
     def __getitem__(self, rows: npt.NDArray[Any]) -> PhotonCondition:
         """Some of the photons."""
-        return PhotonCondition(self.log_e[rows], self.x[rows], self.y[rows], self.multiplicity[rows])
+        return PhotonCondition(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def __len__(self) -> int:
+        """The number of photons."""
+        return len(self.log_e)
 
 
 @dataclass(frozen=True)
@@ -138,17 +156,9 @@ class Photons:
             counts.sum(axis=(0, 1, 4)).astype(np.int32), neighbours, vectors[kept].astype(np.float32),
         )  # fmt: skip
 
-    def sample(self, condition: PhotonCondition, uniform: Floats, normal: Floats) -> tuple[Integers, Clusters]:
-        """Draw clusters.
-
-        Args:
-            condition: The photons.
-            uniform: Shape (2, photons).
-            normal: Standard normal numbers, shape (3, photons).
-
-        Returns:
-            Which of the photons have a cluster, and the clusters.
-        """
+    def sample(self, condition: PhotonCondition, draws: Draws) -> tuple[Integers, Clusters]:
+        """Draw which of the photons have a cluster, and the clusters."""
+        uniform, normal = draws.uniform("simulate/photon", 2), draws.normal("simulate/photon residual", 3)
         cells = _cells(self._axes, condition)
         inside = _inside((self.x, self.y), condition)
         rows = np.flatnonzero(inside & (uniform[0] < self.efficiency[cells]))

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flashlink.flashsim.parameterizations.condition import Floats
+from flashlink.flashsim.parameterizations.event import EventCondition
 from flashlink.flashsim.parameterizations.library import thinned
+from flashlink.flashsim.random import Draws
 
 #: h of `resolution.SMOOTHING`, for vertices.
 SMOOTHING = 0.25
@@ -56,14 +58,10 @@ class Vertex:
         kept = thinned(np.argsort(multiplicity, kind="stable"), MOST)
         return cls(power, multiplicity[kept], shape[kept].astype(np.float32), factor[kept].astype(np.float32), width)
 
-    def sample(self, multiplicity: Floats, uniform: Floats, normal: Floats) -> tuple[Floats, Floats]:
-        """Draw residuals in mm, shape (events, 3), and covariances, shape (events, 3, 3).
-
-        Args:
-            multiplicity: Shape (events,).
-            uniform: Shape (events,).
-            normal: Standard normal numbers, shape (3, events).
-        """
+    def sample(self, condition: EventCondition, draws: Draws) -> tuple[Floats, Floats]:
+        """Draw residuals in mm, shape (events, 3), and covariances, shape (events, 3, 3)."""
+        multiplicity = condition.multiplicity
+        uniform, normal = draws.uniform("simulate/vertex", 1)[0], draws.normal("simulate/vertex residual", 3)
         window = min(WINDOW, len(self.shape))
         begin = np.searchsorted(self.multiplicity, multiplicity) - window // 2
         row = begin.clip(0, len(self.shape) - window) + (uniform * window).astype(np.int64)

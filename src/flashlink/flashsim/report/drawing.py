@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -63,12 +64,19 @@ class Plot:
         title: Heading.
         svg: The drawing.
         caption: What it shows, for a reader who sees nothing else.
+        figure: What it was drawn from.
     """
 
     name: str
     title: str
     svg: str
     caption: str
+    figure: Figure
+
+    def for_page(self) -> dict[str, str]:
+        """What the template of a page needs."""
+        # The drawing is our own, what comes from files is escaped in it.
+        return {"name": self.name, "title": self.title, "svg": Markup(self.svg), "caption": self.caption}  # noqa: S704
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ def finished(figure: Figure, name: str, title: str, caption: str) -> Plot:
     svg = re.sub(r'((?:id|href)="#?|url\(#)', rf"\1{name}-", svg)
     svg = re.sub(r'(href=")(' + name + r"-)(#?)", r"\1#\2", svg)
     svg = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', _opening, svg, count=1)
-    return Plot(name, title, svg, caption)
+    return Plot(name, title, svg, caption, figure)
 
 
 def momentum_axis(axes: Axes) -> None:

@@ -122,7 +122,7 @@ def page(report: Report) -> str:
         report=report,
         headline=headline(report),
         pdg={peak.decay.pdg: pdg_mass(peak.decay.pdg) for peak in report.peaks},
-        plots=[{**asdict(plot), "svg": Markup(plot.svg)} for plot in report.plots],  # noqa: S704  # our own drawing
+        plots=[plot.for_page() for plot in report.plots],
         style=stylesheet(),
         version=__version__,
     )

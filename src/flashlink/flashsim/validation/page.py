@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.resources import files
 
 import jinja2
-from markupsafe import Markup
 
 from flashlink import __version__
 from flashlink.flashsim.report.drawing import Plot
@@ -36,7 +34,7 @@ def page(pair: Pair, numbers: Numbers, checks: Sequence[Check]) -> str:
         whole=[found for found in numbers.distances if not found.bin.condition],
         worst=sorted((found for found in numbers.distances if found.bin.condition), key=_excess)[:MOST_LISTED],
         closures=[(plots.decay_name(found.decay), found) for found in numbers.closures],
-        plots={plot.name: {**asdict(plot), "svg": Markup(plot.svg)} for plot in _figures(pair, numbers)},  # noqa: S704
+        plots={plot.name: plot.for_page() for plot in _figures(pair, numbers)},
         tail=TAIL,
         style=stylesheet(),
         version=__version__,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from flashlink.errors import RequestError
 from flashlink.flashsim.chunks import event_numbers, read_chunks
 from flashlink.flashsim.files import Columns
+from flashlink.flashsim.learned.ghosts import encoded as encoded_ghosts
 from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.matching import first_rows, rows_of
 from flashlink.flashsim.parameterizations.condition import Condition
@@ -32,7 +33,7 @@ LEAST_TRACKS = 500
 
 @dataclass(frozen=True)
 class Group:
-    """Variables that belong together: those of tracks, of their identification, of primary vertices.
+    """Variables that belong together: those of tracks, of their identification, of primary vertices, of ghosts.
 
     Attributes:
         conditions: What the rows are conditioned on; arrays of shape (rows,).
@@ -54,7 +55,7 @@ class Side:
     Attributes:
         row: Row in `tracks` of each particle, -1 where it has none; shape (particles,).
         tracks: The reconstructed sample.
-        groups: ``track``, ``pid`` and ``vertex``, and ``photon`` where clusters were given.
+        groups: ``track``, ``pid``, ``vertex`` and ``ghost``, and ``photon`` where clusters were given.
         photons: Which of the generated photons have a cluster, shape (photons,); empty without clusters.
     """
 
@@ -203,6 +204,7 @@ def _side(generated: Columns, particles: Columns, sample: Columns) -> Side:
         "track": Group(known, _track(truth, tracks)),
         "pid": Group(known, pid),
         "vertex": _vertices(generated, sample),
+        "ghost": _ghosts(generated, sample),
     }
     return Side(row, sample, groups)
 
@@ -260,3 +262,14 @@ def _vertices(generated: Columns, tracks: Columns) -> Group:
         variables[f"pull pv_{axis}"] = (tracks[f"pv_{axis}"][there] - generated[f"pv_{axis}"][here]) / sigma
         variables[f"log sigma pv_{axis}"] = np.log(sigma)
     return Group({"multiplicity": generated["multiplicity"][here].astype(np.float64)}, variables)
+
+
+def _ghosts(generated: Columns, tracks: Columns) -> Group:
+    """Line, errors, correlations, quality and likelihoods of tracks that no particle made."""
+    ghosts = _rows(tracks, tracks["particle"] < 0)
+    events = first_rows(generated["event"])
+    row = events[np.searchsorted(generated["event"][events], ghosts["event"])]
+    variables = encoded_ghosts(ghosts) | {"chi2/ndf": ghosts["chi2"] / np.maximum(ghosts["ndf"], 1)}
+    variables |= {name: ghosts[name] for name in ("category", "ghost_probability", *HITS, "is_muon", *PARTS)}
+    known = {"multiplicity": generated["multiplicity"][row].astype(np.float64)}
+    return Group(known, {f"ghost {name}": values.astype(np.float64) for name, values in variables.items()})

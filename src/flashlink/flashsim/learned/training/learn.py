@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
+from msgspec.structs import replace
 
 from flashlink import __version__
 from flashlink.errors import RequestError, wrong
-from flashlink.flashsim.learned import targets
+from flashlink.flashsim.learned import quality, targets
 from flashlink.flashsim.learned.chain import Chain
 from flashlink.flashsim.learned.features import FEATURES, MEASURED, Ranges, features, measured, one_hot
-from flashlink.flashsim.learned.models import FORMAT, Described, Event, Manifest, Models, Origin, Trained
+from flashlink.flashsim.learned.models import CHAINS, FORMAT, OPTIONAL, Described, Manifest, Models, Origin, Trained
+from flashlink.flashsim.learned.quality import Degrees
+from flashlink.flashsim.learned.training.event import event_problems, photon_problems
 from flashlink.flashsim.learned.training.fit import Progress, Rows, Settings, fit
 from flashlink.flashsim.learned.training.network import Shape
+from flashlink.flashsim.learned.training.problem import Problem, likelihoods, weights
 from flashlink.flashsim.learned.variables import Classes, Continuous, Variable
-from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.matching import first_rows
 from flashlink.flashsim.parameterizations.condition import Condition, Floats
-from flashlink.flashsim.parameterizations.grid import Grid
-from flashlink.flashsim.parameterize import Matched, fit_ghosts, fit_vertex, match
+from flashlink.flashsim.parameterize import Matched, match
 from flashlink.flashsim.random import Stream
-from flashlink.flashsim.samples import HITS
 from flashlink.flashsim.states import Columns, covariances, moved, moved_covariance, states, true_states
 
 #: Share of the events by which a training is stopped.
 VALIDATION = 0.1
-
-#: Column of the weights in a sample of anybody's; ours have none.
-WEIGHT = "weight"
 
 #: How the columns of a condition are called.
 _CATEGORIES = ("is long", "is upstream", "is downstream")
@@ -49,6 +45,11 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     category: Settings = Settings(head=64, epochs=5)
     track: Settings = Settings(epochs=18, batch=256)
     identification: Settings = Settings(trunk=(128, 128, 64), head=64, components=10, epochs=18, batch=256)
+    vertex: Settings = Settings(trunk=(64, 48), head=24, epochs=24, batch=256)
+    ghosts: Settings = Settings(trunk=(32, 32), head=32, epochs=16, batch=128)
+    ghost: Settings = Settings(trunk=(64, 48), head=16, epochs=48, batch=128, patience=6)
+    photon: Settings = Settings(trunk=(96, 96, 64), head=32, epochs=10, batch=1024)
+    cluster: Settings = Settings(trunk=(96, 64, 48), head=24, epochs=16, batch=256)
 
 
 def read_plan(path: Path | None) -> Plan:
@@ -67,32 +68,14 @@ def read_plan(path: Path | None) -> Plan:
         raise RequestError(f"{path}: {error}; the keys are {', '.join(Settings.__struct_fields__)}") from error
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What one chain learns.
-
-    Attributes:
-        name: Of the chain.
-        inputs: Names of the columns of the condition.
-        condition: The columns, shape (rows, inputs).
-        variables: What is drawn.
-        values: Of each variable, shape (rows,).
-        event: Of each row.
-        weight: Of each row.
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-    condition: Floats
-    variables: tuple[Variable, ...]
-    values: Mapping[str, Floats]
-    event: npt.NDArray[np.int64]
-    weight: Floats
+#: Every chain that there is.
+ALL = (*CHAINS, *(name for group in OPTIONAL for name in group))
 
 
 def learn(
-    generated: Columns, reference: Columns, plan: Plan, seed: int, *,
-    digests: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()), checkpoints: Path | None = None,
+    generated: Columns, reference: Columns, plan: Plan, seed: int, *, photons: tuple[Columns, float] | None = None,
+    digests: tuple[tuple[str, ...], ...] = ((), (), ()), only: Collection[str] = ALL, keep: Models | None = None,
+    checkpoints: Path | None = None,
     told: Callable[[str, Settings, Progress], None] = lambda *_: None,
 ) -> Models:  # fmt: skip
     """Learn models; the same arguments give the same models.
@@ -102,7 +85,10 @@ def learn(
         reference: Columns of the reconstructed sample; the same.
         plan: How.
         seed: Of the training.
-        digests: sha256 of the files that they come from.
+        photons: The clusters that the detailed simulation made, and where they are, mm.
+        digests: sha256 of the files that they come from: generated, reference, photons.
+        only: Chains to train.
+        keep: Models whose other chains are taken as they are.
         checkpoints: Folder in which an interrupted training left where it was, and will again.
         told: Called after each epoch, with the name of the chain.
 
@@ -112,31 +98,57 @@ def learn(
     _on_one_thread()
     matched = match(generated, reference)
     condition = Condition.of(matched.particles)
-    chains, described = {}, {}
-    for problem in _problems(matched, condition):
-        settings = getattr(plan, problem.name)
-        checkpoint = checkpoints / f"{problem.name}.npz" if checkpoints else None
-        chains[problem.name], described[problem.name] = _trained(problem, settings, seed, checkpoint, told)
+    degrees = keep.manifest.degrees if keep and "track" not in only else Degrees.of(matched.tracks).terms
+    problems = [*event_problems(matched, Degrees(degrees))]
+    if set(only) & {"category", "track", "identification"}:
+        problems = [*_problems(matched, condition), *problems]
+    ranges = None
+    if photons is not None:
+        # An event may have clusters and no track, or the other way round.
+        both = np.isin(generated["event"], np.union1d(reference["event"], photons[0]["event"]))
+        ranges, of_photons = photon_problems({name: column[both] for name, column in generated.items()}, *photons)
+        problems += of_photons
+    origin = Origin(
+        digests[0], digests[1],
+        events=len(first_rows(matched.generated["event"])),
+        particles=len(condition),
+        tracks=len(matched.tracks["event"]),
+        seed=seed,
+        versions={name: version(name) for name in ("jax", "numpy", "onnx", "optax")},
+        photons=digests[2],
+    )  # fmt: skip
+    chains, described = _kept(keep, only) if keep else ({}, {})
+    for problem in problems:
+        if problem.name in only:
+            settings = getattr(plan, problem.name)
+            checkpoint = checkpoints / f"{problem.name}.npz" if checkpoints else None
+            chains[problem.name], described[problem.name] = _trained(problem, settings, seed, checkpoint, told)
     of_track = Condition.of(matched.truth)
-    grid = Grid.fit(of_track)
     manifest = Manifest(
         format=FORMAT,
         version=__version__,
-        origin=Origin(
-            *digests,
-            events=len(first_rows(matched.generated["event"])),
-            particles=len(condition),
-            tracks=len(of_track),
-            seed=seed,
-            versions={name: version(name) for name in ("jax", "numpy", "onnx", "optax")},
-        ),
+        origin=origin,
         ranges=Ranges.of(condition),
         accepted=(float(of_track.log_p.min()), float(of_track.eta.min()), float(of_track.eta.max())),
-        degrees=_degrees(matched.tracks),
+        degrees=degrees,
         chains=described,
         digests={},
+        photons=ranges,
     )
-    return Models(manifest, chains, Event(fit_vertex(matched), fit_ghosts(matched, grid)))
+    if keep and "category" not in only:
+        manifest = replace(manifest, ranges=keep.manifest.ranges, accepted=keep.manifest.accepted)
+    if keep and "photon" not in only:
+        manifest = replace(manifest, photons=keep.manifest.photons)
+    return Models(manifest, chains)
+
+
+def _kept(models: Models, only: Collection[str]) -> tuple[dict[str, Chain], dict[str, Described]]:
+    """The chains that are not trained, with what they were learned from."""
+    names = [name for name in models.chains if name not in only]
+    described = {name: models.manifest.chains[name] for name in names}
+    return {name: models.chains[name] for name in names}, {
+        name: replace(one, origin=one.origin or models.manifest.origin) for name, one in described.items()
+    }
 
 
 def _on_one_thread() -> None:
@@ -147,7 +159,7 @@ def _on_one_thread() -> None:
 def _problems(matched: Matched, condition: Condition) -> Sequence[Problem]:
     tracks, truth = matched.tracks, Condition.of(matched.truth)
     category = matched.category.astype(np.float64)
-    weight, weight_tracks = _weight(matched.particles), _weight(matched.tracks)
+    weight, weight_tracks = weights(matched.particles), weights(matched.tracks)
     seen = np.concatenate([features(truth), one_hot(tracks["category"].astype(np.int8))], axis=1)
     names = (*FEATURES, *_CATEGORIES)
     variables, values = _track(matched, truth)
@@ -159,16 +171,9 @@ def _problems(matched: Matched, condition: Condition) -> Sequence[Problem]:
         Problem("category", FEATURES, features(condition), outcome, {"category": category}, event, weight),
         Problem("track", names, seen, variables, values, event_tracks, weight_tracks),
         Problem(
-            "identification", (*names, *MEASURED), seen_measured, *_identification(tracks), event_tracks, weight_tracks
+            "identification", (*names, *MEASURED), seen_measured, *likelihoods(tracks), event_tracks, weight_tracks
         ),
     )
-
-
-def _weight(columns: Columns) -> Floats:
-    weight = np.asarray(columns.get(WEIGHT, np.ones(len(columns["event"]))), dtype=np.float64)
-    if weight.sum() <= 0:
-        raise RequestError(f"weights: their sum is {weight.sum():.6g}, expected a positive one; check the mapping")
-    return np.asarray(weight / np.abs(weight).mean())
 
 
 def _track(matched: Matched, truth: Condition) -> tuple[tuple[Variable, ...], dict[str, Floats]]:
@@ -178,36 +183,12 @@ def _track(matched: Matched, truth: Condition) -> tuple[tuple[Variable, ...], di
     step = z - tracks["z"]
     residual, covariance = moved(states(tracks), step) - line, moved_covariance(covariances(tracks), step)
     values = targets.encoded(residual, covariance, truth)
-    values |= {name: tracks[name].astype(np.float64) for name in (*HITS, "ndf")}
-    values["log chi2/ndf"] = np.log(np.maximum(tracks["chi2"] / np.maximum(tracks["ndf"], 1), 1e-6))
-    ghost = np.clip(tracks["ghost_probability"], 1e-9, 1 - 1e-9)
-    values["ghost log odds"] = np.log(ghost / (1 - ghost))
-    counted = HITS if _degrees(tracks) else (*HITS, "ndf")
+    values |= quality.encoded(tracks)
+    counted = Degrees.of(tracks).counted
     return (
         *(Classes.of(name, values[name]) for name in counted),
         *(Continuous.of(name, values[name]) for name in _SMOOTH),
     ), values
-
-
-def _degrees(tracks: Columns) -> tuple[float, ...]:
-    """Constant and multiples of the hits that sum to ndf for all tracks; empty if there are none."""
-    design = np.stack([np.ones(len(tracks["ndf"])), *(tracks[name] for name in HITS)], axis=1).astype(np.float64)
-    found = np.rint(np.linalg.lstsq(design, tracks["ndf"].astype(np.float64), rcond=None)[0])
-    return tuple(found.tolist()) if (design @ found == tracks["ndf"]).all() else ()
-
-
-def _identification(tracks: Columns) -> tuple[tuple[Variable, ...], dict[str, Floats]]:
-    """Which likelihoods there are at all, as a class, then is_muon, then the likelihoods that there are."""
-    values = {name: np.asarray(tracks[name], dtype=np.float64) for name in (*PARTS, "is_muon")}
-    there = np.stack([values[name] != 0 for name in PARTS], axis=1)
-    patterns, pattern = np.unique(there, axis=0, return_inverse=True)
-    values["likelihoods"] = pattern.ravel().astype(np.float64)
-    variables: list[Variable] = [Classes.of(name, values[name]) for name in ("likelihoods", "is_muon")]
-    for number, name in enumerate(PARTS):
-        rows = there[:, number]
-        present = tuple(bool(found) for found in patterns[:, number])
-        variables.append(Continuous.of(name, values[name][rows] if rows.any() else np.zeros(1), "likelihoods", present))
-    return tuple(variables), values
 
 
 def _trained(

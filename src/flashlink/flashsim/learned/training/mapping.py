@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 from flashlink.errors import RequestError, wrong
 from flashlink.flashsim.chunks import read_chunks
 from flashlink.flashsim.files import Columns
-from flashlink.flashsim.learned.training.learn import WEIGHT
+from flashlink.flashsim.learned.training.problem import WEIGHT
 from flashlink.flashsim.likelihoods import COMBINED, PROBABILITIES
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 
