@@ -16,6 +16,8 @@ from flashlink.errors import RequestError
 from flashlink.pods.parse import parse_pod
 from flashlink.pods.wire import CreateRequest
 
+#: The first of ten lines with nine aliases each of the line before.
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]"
 CONFIG = {
     "kind": "ConfigMap",
     "metadata": {"name": "c"},
@@ -83,6 +85,8 @@ def test_dates_are_text_as_in_kubernetes(tmp_path: Path) -> None:
         ("a: 1", "kind: missing; expected text"),
         ('a: "\\ud800"', "not YAML or JSON: "),
         ("[" * 5000, "not YAML or JSON: "),
+        ("&a [*a]", "more than 1000000 values, aliases counted; give less, and no aliases"),
+        ("\n".join([BOMB, *(f"a{n}: &a{n} [{f'*a{n - 1},' * 9}]" for n in range(1, 10))]), "more than 1000000 values"),
         ("a: \x07", "not YAML or JSON: "),
     ],
 )

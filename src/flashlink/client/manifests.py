@@ -34,6 +34,9 @@ _SUFFIX_LETTERS = string.ascii_lowercase + string.digits
 _ONE_POD = {"completions": (None, 1), "parallelism": (None, 1), "suspend": (None, False)}
 
 
+#: Values that manifests have at most, all files of one together.
+_MOST_VALUES = 1_000_000
+
 #: What stands for a value that is not shown.
 MASK = "(secret)"
 
@@ -129,6 +132,7 @@ def _read(path: str | Path) -> tuple[str, str]:
 def _documents(text: str, source: str) -> Iterable[Manifest]:
     try:
         documents = list(yaml.load_all(text, _Loader))
+        _check_size(documents, source)
         msgspec.json.encode(documents)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -138,6 +142,18 @@ def _documents(text: str, source: str) -> Iterable[Manifest]:
         raise RequestError(f"{source}: not YAML or JSON: {' '.join(str(error).split())}") from None
     for document in documents:
         yield from _objects(Value(document, f"{source}: "), source)
+
+
+def _check_size(documents: list[Any], source: str) -> None:
+    """Refuse what a few lines of YAML can be: aliases of aliases, billions of values in all."""
+    left, count = [documents], 0
+    while left:
+        value: Any = left.pop()
+        if isinstance(value, dict | list):
+            count += len(value)
+            left.extend(value.values() if isinstance(value, dict) else value)
+        if count > _MOST_VALUES:
+            raise RequestError(f"{source}: more than {_MOST_VALUES} values, aliases counted; give less, and no aliases")
 
 
 def _objects(document: Value, source: str) -> Iterable[Manifest]:
