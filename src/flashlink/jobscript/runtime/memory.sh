@@ -129,7 +129,9 @@ find_oom_counter() {
   done </proc/self/cgroup
   [[ $oom_counter ]] || return 0
   while read -r pid; do
-    is_of_job "$pid" || oom_counter=''
+    is_of_job "$pid" && continue
+    oom_counter=''
+    return
   done <"${oom_counter%/*}/cgroup.procs"
 }
 
