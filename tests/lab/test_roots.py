@@ -86,7 +86,7 @@ def test_the_working_directory_of_the_image_is_the_default(pods):
     assert job.log() == b"/\n", job.job_log
 
 
-@pytest.mark.parametrize("place", ["/no/such place", "/data/below/here", "/tmp/mine"])
+@pytest.mark.parametrize("place", ["/no/such place", "/data/below/here", "/tmp/mine", "/tmp", "/var/tmp"])
 def test_a_working_directory_that_is_missing_is_made(pods, place):
     main = shell("pwd", workingDir=place, volumeMounts=[{"name": "work", "mountPath": "/data"}])
     job = pods.run(one(main, volumes=[{"name": "work", "emptyDir": {}}]))

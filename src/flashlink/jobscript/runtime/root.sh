@@ -75,7 +75,8 @@ provide_workdir() {
     [[ -d $place ]] || mkdir -p -- "$place" 2>/dev/null
     return
   fi
-  [[ $root == disk && $workdir != / ]] || return 0
+  # Apptainer itself makes sure of these.
+  [[ $root == disk && $workdir != / && $workdir != /tmp && $workdir != /var/tmp ]] || return 0
   find_image_workdir
   [[ $workdir != "$image_workdir" ]] || return 0
   # Only from inside can one see whether it is there, as an image is no folder; what is made stays in the layer.
