@@ -20,6 +20,8 @@ import click
 )
 def command(generated: Path, seed: int, output: Path, record: Path | None, photons: Path | None) -> None:
     """Simulate and reconstruct the particles of GENERATED in the detailed reference detector."""
+    import time
+
     from flashlink.flashsim.chunks import batches
     from flashlink.flashsim.files import Columns, metadata, write_parts
     from flashlink.flashsim.matching import first_rows
@@ -30,12 +32,16 @@ def command(generated: Path, seed: int, output: Path, record: Path | None, photo
     from flashlink.flashsim.samples import GENERATED, PHOTONS, RECONSTRUCTED
 
     with recording("reference", record, seed) as step:
+        step.numbers["detector_seconds"] = 0.0
 
         def parts() -> Iterator[Columns]:
             for particles in batches([generated], GENERATED):
+                start = time.process_time()
+                tracks = reconstruct(particles, seed)[0]
+                step.numbers["detector_seconds"] += time.process_time() - start
                 step.events += len(first_rows(particles["event"]))
-                step.particles += int(particles["stable"].sum())
-                yield reconstruct(particles, seed)[0]
+                step.particles += int((particles["stable"] & (particles["charge"] != 0)).sum())
+                yield tracks
 
         noted = provenance(seed) | {"generated": metadata(generated)}
         step.tracks = write_parts(output, parts(), RECONSTRUCTED, noted)

@@ -68,13 +68,15 @@ class Speed:
         flash: The step of the flash simulation.
         reference: That of the reference detector.
         generator: That of the generator.
-        detector: Particles for each second of the flash simulation alone, without reading and writing.
+        detector: Particles for each second of the flash simulation alone, without start-up, reading and writing.
+        detector_reference: The same of the reference detector.
     """
 
     flash: Step | None
     reference: Step | None
     generator: Step | None
     detector: float | None
+    detector_reference: float | None
 
     @property
     def over_reference(self) -> float | None:
@@ -96,8 +98,9 @@ class Speed:
     def numbers(self) -> dict[str, float | None]:
         """All of them, by name."""
         return {
-            name: getattr(self, name) for name in ("detector", "over_reference", "over_generator", "end_to_end")
-        }  # fmt: skip
+            name: getattr(self, name)
+            for name in ("detector", "detector_reference", "over_reference", "over_generator", "end_to_end")
+        }
 
 
 def steps(records: Sequence[Record]) -> list[Step]:
@@ -109,14 +112,20 @@ def steps(records: Sequence[Record]) -> list[Step]:
 def speed(records: Sequence[Record]) -> Speed:
     """Compare the flash simulation with reference and generator."""
     table = {step.name: step for step in steps(records)}
-    flash = table.get("simulate")
-    seconds = sum(record.numbers.get("detector_seconds", 0.0) for record in records if record.step == "simulate")
     return Speed(
-        flash=flash,
+        flash=table.get("simulate"),
         reference=table.get("reference"),
         generator=table.get("generate"),
-        detector=flash.particles / seconds if flash and seconds else None,
+        detector=_detector(records, "simulate"),
+        detector_reference=_detector(records, "reference"),
     )
+
+
+def _detector(records: Sequence[Record], step: str) -> float | None:
+    """Particles for each second of a step's detector phase, of the records that note it."""
+    noted = [record for record in records if record.step == step and record.numbers.get("detector_seconds")]
+    seconds = sum(record.numbers["detector_seconds"] for record in noted)
+    return sum(record.particles for record in noted) / seconds if seconds else None
 
 
 def _step(name: str, records: Sequence[Record]) -> Step:
