@@ -1,10 +1,12 @@
 """The generator: the signal decay, and events that do not depend on chunks."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from flashlink.errors import RequestError
-from flashlink.flashsim.generate import BEAM_SPOT, ETA_RANGE, LEAST_MOMENTUM, generate
+from flashlink.flashsim.generate import BEAM_SPOT, ETA_RANGE, LEAST_MOMENTUM, Production, generate
 from flashlink.flashsim.pythia import Process, read_settings
 from flashlink.flashsim.samples import GENERATED
 
@@ -89,6 +91,16 @@ def test_chunks_do_not_matter(columns):
     rows = (columns["event"] >= 121) & (columns["event"] < 128)
     for name in GENERATED:
         np.testing.assert_array_equal(part[name], columns[name][rows], err_msg=name)
+
+
+def test_a_sample_is_made_in_pieces_of_whole_events(columns):
+    parts = list(Production(60, 100, 3).parts(rows=1000))
+    assert len(parts) > 2
+    assert max(len(part["event"]) for part in parts) < len(columns["event"])
+    for before, after in pairwise(parts):
+        assert before["event"][-1] < after["event"][0]
+    for name in GENERATED:
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), columns[name], err_msg=name)
 
 
 def test_seeds_matter(columns):

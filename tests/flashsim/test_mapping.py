@@ -6,9 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
+from flashlink.cli import main
 from flashlink.errors import RequestError
-from flashlink.flashsim.learned.training.mapping import LEARNED, read_samples
-from flashlink.flashsim.samples import GENERATED
+from flashlink.flashsim import files, mapping
+from flashlink.flashsim.mapping import LEARNED, read_samples
+from flashlink.flashsim.oversampling import WEIGHT
+from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 
 MAPPING = """
 [generated]
@@ -43,8 +46,9 @@ def samples(toy, tmp_path):
         "sWeight": np.where(generated["particle"] % 5, 1.2, -0.3),
     }
     backwards = np.arange(len(generated["event"]))[::-1]
-    with uproot.recreate(tmp_path / "truth.root") as file:
-        file["truth"] = {name: column[backwards] for name, column in foreign.items()}
+    for name, order in (("truth", backwards), ("ordered", backwards[::-1])):
+        with uproot.recreate(tmp_path / f"{name}.root") as file:
+            file["truth"] = {name: column[order] for name, column in foreign.items()}
     pq.write_table(pa.table({name: reference[name] for name in LEARNED}), tmp_path / "tracks.parquet")
     (tmp_path / "mapping.toml").write_text(MAPPING)
     return tmp_path, generated, reference
@@ -66,6 +70,32 @@ def test_names_units_selections_and_weights_are_mapped(samples):
     kept = ~reference["is_muon"] & (reference["chi2"] <= 30.5)
     assert tracks["chi2"] == pytest.approx(reference["chi2"][kept])
     assert "weight" not in tracks
+
+
+def test_samples_from_elsewhere_become_ours_piece_by_piece(samples, monkeypatch, capsys):
+    folder, generated, reference = samples
+    monkeypatch.chdir(folder)
+    # Pieces that end within events.
+    monkeypatch.setattr(mapping, "_ROWS", 97)
+    convert = ["convert", "--mapping", "mapping.toml"]
+    assert main([*convert, "ordered.root", "--output", "g.parquet"]) == 0
+    found, chosen = files.read(folder / "g.parquet", GENERATED | WEIGHT), generated["multiplicity"] < 40
+    for name in GENERATED:
+        assert found[name] == pytest.approx(generated[name][chosen]), name
+    assert (found["weight"] < 0).any()
+    assert files.metadata(folder / "g.parquet")["mapping"] == MAPPING
+    assert main([*convert, "tracks.parquet", "--kind", "reference", "--output", "r.parquet"]) == 0
+    tracks = files.read(folder / "r.parquet", RECONSTRUCTED)
+    kept = ~reference["is_muon"] & (reference["chi2"] <= 30.5)
+    for name in ("event", "p", "charge", "dll_k", "prob_mu", "cov_y_y"):
+        assert tracks[name] == pytest.approx(reference[name][kept]), name
+    assert main(["simulate", "g.parquet", "--seed", "1", "--output", "f.parquet"]) == 0
+    capsys.readouterr()
+    assert main([*convert, "truth.root", "--output", "x.parquet"]) == 1
+    assert "not in increasing order" in capsys.readouterr().err
+    assert main([*convert, "ordered.root", "--output", "x.root"]) == 1
+    assert ".parquet" in capsys.readouterr().err
+    assert not [path for path in folder.iterdir() if path.name.startswith("x") or path.name.startswith(".")]
 
 
 @pytest.mark.parametrize(

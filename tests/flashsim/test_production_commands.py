@@ -13,8 +13,8 @@ import uproot
 
 from flashlink.cli import main
 from flashlink.flashsim.files import metadata, read, write
-from flashlink.flashsim.lhcb import NAMES
-from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
+from flashlink.flashsim.lhcb import GENERATED_NAMES, NAMES, OF_EVENT, names_of
+from flashlink.flashsim.samples import GENERATED, PHOTONS, RECONSTRUCTED
 from flashlink.flashsim.tables import write as write_tables
 
 
@@ -32,7 +32,7 @@ def test_from_collisions_to_root(tmp_path, generated):
     particles, found = read(generated, GENERATED), read(tracks, RECONSTRUCTED)
     noted = json.loads(record.read_text())
     assert (noted["step"], noted["events"], noted["tracks"]) == ("reference", 5, len(found["event"]))
-    assert noted["particles"] == particles["stable"].sum()
+    assert noted["particles"] == (particles["stable"] & (particles["charge"] != 0)).sum()
     assert metadata(tracks)["generated"]["first_event"] == 20
     with uproot.open(root) as file:
         assert file["tracks"].num_entries == 2 * len(found["event"])
@@ -130,12 +130,15 @@ def test_names_of_lhcb_in_root(tmp_path, generated):
     assert main(["reference", str(generated), "--seed", "1", "--output", str(tracks)]) == 0
     assert main(["convert", str(tracks), "--names", "lhcb", "--output", str(root)]) == 0
     with uproot.open(root) as file:
-        branches = file["tracks"].arrays(["eventNumber", "PIDK", "cov_x_x"], library="np")
+        branches = file["tracks"].arrays(["eventNumber", "runNumber", "PIDK", "cov_x_x"], library="np")
     found = read(tracks, RECONSTRUCTED)
     assert (branches["PIDK"] == found["dll_k"]).all()
     assert (branches["eventNumber"] == found["event"]).all()
-    assert set(NAMES) <= set(RECONSTRUCTED)
-    assert len(set(NAMES.values())) == len(NAMES)
+    assert set(branches["runNumber"]) == {metadata(generated)["seed"]}
+    for names, schema in ((NAMES, RECONSTRUCTED), (GENERATED_NAMES, GENERATED), (OF_EVENT, PHOTONS)):
+        assert names_of(schema) is names
+        assert set(names) - {"run"} <= set(schema)
+        assert len(set(names.values())) == len(names)
 
 
 def test_a_gun(tmp_path):

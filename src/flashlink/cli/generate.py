@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -36,27 +37,31 @@ def command(
     is taken as it is. With --gun there is no collision, but particles and antiparticles from a beam spot, even in
     pseudorapidity and in the logarithm of the momentum.
     """
-    from flashlink.flashsim.files import write
-    from flashlink.flashsim.generate import generate
+    from flashlink.flashsim.files import Columns, write_parts
+    from flashlink.flashsim.generate import Production
     from flashlink.flashsim.gun import fire_events
     from flashlink.flashsim.pythia import B_TO_JPSI_K, Process, read_settings
     from flashlink.flashsim.records import recording
     from flashlink.flashsim.samples import GENERATED
 
     with recording("generate", record, seed) as step:
+        step.events = events
+
+        def counted(parts: Iterator[Columns]) -> Iterator[Columns]:
+            for part in parts:
+                step.particles += int(part["stable"].sum())
+                yield part
+
         if gun:
             fired = fire_events(
                 events, int(gun), gun_p, gun_eta, seed, first_event=first_event, per_event=gun_particles
             )
-            write(output, fired.columns, GENERATED, fired.metadata)
-            step.events, step.particles = events, len(fired.columns["event"])
+            write_parts(output, counted(fired.parts), GENERATED, fired.metadata)
             return
         process = B_TO_JPSI_K
         if settings or signal is not None or decay:
             lines = read_settings(settings) if settings else process.settings
             process = Process(lines, signal or 0, decay)
-        generated = generate(events, first_event, seed, process)
-        write(output, generated.columns, GENERATED, generated.metadata)
-        step.events = events
-        step.particles = int(generated.columns["stable"].sum())
-        step.numbers["tried"] = generated.tried
+        production = Production(events, first_event, seed, process)
+        write_parts(output, counted(production.parts()), GENERATED, production.metadata)
+        step.numbers["tried"] = production.tried

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ def batches(paths: Sequence[Path], schema: Mapping[str, str]) -> Iterator[Column
                 f"{path}: event {first} comes again, or overlaps with {before[0]} (to {before[1]}); "
                 "give each chunk once"
             )
-        for columns in _whole_events(path, schema):
+        for columns in whole_events(parts(path, schema), str(path)):
             yield columns
             before = path, int(columns["event"][-1])
     if before is None:
@@ -81,17 +81,25 @@ def _first_events(paths: Sequence[Path]) -> Iterator[tuple[int, Path]]:
                 break
 
 
-def _whole_events(path: Path, schema: Mapping[str, str]) -> Iterator[Columns]:
-    """The rows of one file, cut between events only."""
+def whole_events(pieces: Iterable[Columns], place: str) -> Iterator[Columns]:
+    """Cut a sample that comes in pieces between events only.
+
+    Args:
+        pieces: Tables with the same columns.
+        place: The files, for the message.
+
+    Raises:
+        RequestError: Events are not in increasing order.
+    """
     rest: Columns = {}
     row = 0
-    for part in parts(path, schema):
-        columns = {name: np.concatenate([rest[name], part[name]]) if rest else part[name] for name in schema}
+    for part in pieces:
+        columns = {name: np.concatenate([rest[name], part[name]]) if rest else part[name] for name in part}
         event = columns["event"]
         disorder = np.flatnonzero(event[1:] < event[:-1])
         if len(disorder):
             raise RequestError(
-                f"{path}: row {row + disorder[0] + 1}: events are not in increasing order; make the sample again"
+                f"{place}: row {row + disorder[0] + 1}: events are not in increasing order; sort it by event"
             )
         cut = int(np.searchsorted(event, event[-1])) if len(event) else 0
         row += cut

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from flashlink.flashsim import limits
 Columns = dict[str, npt.NDArray[Any]]
 
 _METADATA = b"flashlink"
+
+_RUN = "run"
 
 #: Rows that are written, and so can be read, at once.
 _GROUP = 131_072
@@ -113,17 +115,23 @@ class Joined:
     events: int = 0
 
 
-def join(paths: Sequence[Path], output: Path, names: Mapping[str, str] | None = None) -> Joined:
+#: How the columns of a sample are called in a ROOT file: from its columns to other names of some of them.
+Names = Callable[[Collection[str]], Mapping[str, str]]
+
+
+def join(paths: Sequence[Path], output: Path, names: Names | None = None) -> Joined:
     """Put samples one after the other into one file, Parquet or ROOT by the suffix of `output`.
 
-    The TTree is ``photons`` for samples of photons and ``tracks`` for all others.
+    The TTree is ``particles`` for generated samples, ``photons`` for those of photons, and ``tracks`` for all others.
+    Behind ``event`` comes ``run``: the seed of the generated events, as LHCb's simulations number runs; 0 for events
+    from elsewhere.
 
     Memory holds one input at a time.
 
     Args:
         paths: Parquet files with the same columns, in the order in which their rows shall stand.
         output: Ends with ``.parquet`` or ``.root``.
-        names: Columns to other names, in a ROOT file; the others keep theirs.
+        names: Other names in a ROOT file.
 
     Raises:
         RequestError: Files differ in their columns, cannot be read, or the suffix is another.
@@ -140,7 +148,8 @@ def join(paths: Sequence[Path], output: Path, names: Mapping[str, str] | None = 
     noted = notes[0] if len(notes) == 1 else {"joined": notes}
     with replacing(output) as temporary:
         joined = Joined()
-        writers[output.suffix](_tables(paths, joined), schema, noted, temporary, names or {})
+        called = names(schema.names) if names else {}
+        writers[output.suffix](_tables(paths, joined), schema, noted, temporary, called)
     return joined
 
 
@@ -224,7 +233,9 @@ def _common_schema(paths: Sequence[Path]) -> pa.Schema:
             schemas.append(file.schema_arrow.remove_metadata())
         if schemas[-1] != schemas[0]:
             raise wrong(f"{path}: columns", schemas[-1].names, f"those of {paths[0]}", "join samples of one kind")
-    return schemas[0]
+    if _RUN in schemas[0].names or "event" not in schemas[0].names:
+        return schemas[0]
+    return schemas[0].insert(schemas[0].get_field_index("event") + 1, pa.field(_RUN, pa.int64()))
 
 
 def _tables(paths: Sequence[Path], joined: Joined) -> Iterator[pa.Table]:
@@ -232,8 +243,10 @@ def _tables(paths: Sequence[Path], joined: Joined) -> Iterator[pa.Table]:
     last = None
     for path in paths:
         with _opened(path) as file:
+            noted = _noted(file)
+            run = noted.get("generated", noted).get("seed") or 0
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group)
+                table = _with_run(file.read_row_group(group), run)
                 if table.num_rows and "event" in table.column_names:
                     event = table.column("event").to_numpy()
                     # Rows are ordered by event, but an event may go on in the next piece.
@@ -241,6 +254,13 @@ def _tables(paths: Sequence[Path], joined: Joined) -> Iterator[pa.Table]:
                     last = event[-1]
                 joined.rows += table.num_rows
                 yield table
+
+
+def _with_run(table: pa.Table, run: int) -> pa.Table:
+    if _RUN in table.column_names or "event" not in table.column_names:
+        return table
+    place = table.column_names.index("event") + 1
+    return table.add_column(place, _RUN, pa.array(np.full(table.num_rows, run, dtype=np.int64)))
 
 
 def _join_parquet(
@@ -258,10 +278,16 @@ def _join_root(
 
     with uproot.recreate(output) as file:
         tree = file.mktree(
-            "photons" if "cluster" in schema.names else "tracks",
+            _tree(schema.names),
             {names.get(field.name, field.name): np.dtype(field.type.to_pandas_dtype()) for field in schema},
         )
         for table in tables:
             if table.num_rows:
                 tree.extend({names.get(name, name): table.column(name).to_numpy() for name in schema.names})
         file["provenance"] = json.dumps(noted, sort_keys=True)
+
+
+def _tree(columns: Collection[str]) -> str:
+    if "cluster" in columns:
+        return "photons"
+    return "particles" if "mother" in columns else "tracks"

@@ -13,7 +13,7 @@ Pythia knows no polarisation of the J/psi; `flashlink.flashsim.polarisation` giv
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,14 +37,74 @@ BEAM_SPOT = (0.03, 0.03, 40.0)
 #: Events that share a sequence of random numbers, and collisions that Pythia makes at once.
 BLOCK, BATCH = 125, 50
 
+#: Particles of a piece of a sample, about.
+ROWS = 100_000
+
 _SEQUENCES = 900_000_000
 _GEV = 1000.0
 _LEAST_PZ = LEAST_MOMENTUM / _GEV * np.tanh(ETA_RANGE[0])
 
 
+class Production:
+    """Generated events, of which memory holds a piece at a time.
+
+    Args:
+        events: How many that have the signal of the process.
+        first_event: Number of the first; the others follow.
+        seed: Seed of the production.
+        process: What to generate.
+
+    Attributes:
+        metadata: What makes them.
+
+    Raises:
+        RequestError: A number is out of range, or Pythia does not know a line of the process.
+    """
+
+    def __init__(self, events: int, first_event: int, seed: int, process: Process = B_TO_JPSI_K) -> None:
+        if events < 1:
+            raise wrong("events", events, "a positive number")
+        if not 0 <= first_event <= first_event + events <= _SEQUENCES:
+            expected = f"from 0 to {_SEQUENCES - events}: event numbers end at {_SEQUENCES}"
+            raise wrong("first event", first_event, expected)
+        self._source = Source(seed, process)
+        self._first_event, self._events, self._seed = first_event, events, seed
+        self.metadata: dict[str, Any] = {
+            "kind": "generated",
+            "seed": seed,
+            "first_event": first_event,
+            "events": events,
+            "settings": list(process.settings),
+            "signal": process.signal,
+            "decay": list(process.decay),
+            "beam_spot_mm": list(BEAM_SPOT),
+            "polarisation": "J/psi from the signal longitudinal",
+            "versions": {"flashlink": __version__, "pythia": self._source.generator.version},
+        }
+
+    @property
+    def tried(self) -> int:
+        """Collisions that were generated so far, to find enough with a signal."""
+        return self._source.tried
+
+    def parts(self, rows: int = ROWS) -> Iterator[Columns]:
+        """The columns of `flashlink.flashsim.samples.GENERATED`, in pieces of whole events and about `rows` rows."""
+        waiting: list[Columns] = []
+        for part in self._source.particles(self._first_event, self._events):
+            waiting.append(part)
+            if sum(len(columns["event"]) for columns in waiting) >= rows:
+                yield self._table(waiting)
+                waiting = []
+        if waiting:
+            yield self._table(waiting)
+
+    def _table(self, parts: Sequence[Columns]) -> Columns:
+        return _table({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, self._seed)
+
+
 @dataclass(frozen=True)
 class Generated:
-    """A generated sample.
+    """A generated sample in memory.
 
     Attributes:
         columns: The table, by `flashlink.flashsim.samples.GENERATED`.
@@ -58,37 +118,11 @@ class Generated:
 
 
 def generate(events: int, first_event: int, seed: int, process: Process = B_TO_JPSI_K) -> Generated:
-    """Generate collisions.
-
-    Args:
-        events: How many that have the signal of the process.
-        first_event: Number of the first; the others follow.
-        seed: Seed of the production.
-        process: What to generate.
-
-    Raises:
-        RequestError: A number is out of range, or Pythia does not know a line of the process.
-    """
-    if events < 1:
-        raise wrong("events", events, "a positive number")
-    if not 0 <= first_event <= first_event + events <= _SEQUENCES:
-        raise wrong("first event", first_event, f"from 0 to {_SEQUENCES - events}: event numbers end at {_SEQUENCES}")
-    source = Source(seed, process)
-    parts = list(source.particles(first_event, events))
-    columns = _table({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, seed)
-    metadata = {
-        "kind": "generated",
-        "seed": seed,
-        "first_event": first_event,
-        "events": events,
-        "settings": list(process.settings),
-        "signal": process.signal,
-        "decay": list(process.decay),
-        "beam_spot_mm": list(BEAM_SPOT),
-        "polarisation": "J/psi from the signal longitudinal",
-        "versions": {"flashlink": __version__, "pythia": source.generator.version},
-    }
-    return Generated(columns, metadata, source.tried)
+    """All events of a `Production` at once; its arguments and errors are those."""
+    production = Production(events, first_event, seed, process)
+    parts = list(production.parts())
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in GENERATED}
+    return Generated(columns, production.metadata, production.tried)
 
 
 class Source:

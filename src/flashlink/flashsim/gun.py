@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,16 +21,20 @@ _MASSES = {11: 0.51099895, 13: 105.6583755, 211: 139.57039, 321: 493.677, 2212: 
 _NEGATIVE = (11, 13)
 
 
+#: Particles of a piece of a sample, about.
+_ROWS = 100_000
+
+
 @dataclass(frozen=True)
 class Fired:
-    """What a gun made.
+    """What a gun makes.
 
     Attributes:
-        columns: The table, by `flashlink.flashsim.samples.GENERATED`.
-        metadata: What made it.
+        parts: The columns of `flashlink.flashsim.samples.GENERATED`, in pieces of whole events.
+        metadata: What makes them.
     """
 
-    columns: Columns
+    parts: Iterator[Columns]
     metadata: dict[str, Any]
 
 
@@ -49,10 +54,17 @@ def fire_events(
         raise wrong("momenta of the gun", momentum, "a range of positive numbers in MeV, the smaller one first")
     if not -10 <= eta[0] <= eta[1] <= 10:
         raise wrong("pseudorapidities of the gun", eta, "a range within -10 and 10, the smaller one first")
-    columns = fire(events * per_event, pdg, momentum, eta, seed, first_event=first_event, per_event=per_event)
+    block = max(_ROWS // per_event, 1)
+    parts = (
+        fire(
+            min(block, events - start) * per_event, pdg, momentum, eta, seed,
+            first_event=first_event + start, per_event=per_event,
+        )
+        for start in range(0, events, block)
+    )  # fmt: skip
     gun = {"pdg": pdg, "p_mev": list(momentum), "eta": list(eta), "per_event": per_event}
     numbers = {"seed": seed, "first_event": first_event, "events": events}
-    return Fired(columns, {"kind": "generated", "gun": gun, **numbers, "versions": {"flashlink": __version__}})
+    return Fired(parts, {"kind": "generated", "gun": gun, **numbers, "versions": {"flashlink": __version__}})
 
 
 def fire(

@@ -1,13 +1,29 @@
-"""Names of LHCb's tuples (DaVinci's DecayTreeTuple and FunTuple) for the columns of reconstructed samples.
+"""Names of LHCb's tuples (DaVinci's DecayTreeTuple and FunTuple) for the columns of samples.
 
 Only columns that mean the same have another name; units are MeV and mm in both.
 """
 
 from __future__ import annotations
 
-#: Our column to LHCb's branch.
-NAMES = {
-    "event": "eventNumber",
+from collections.abc import Collection, Mapping
+
+#: Our column to LHCb's branch, in every sample.
+OF_EVENT = {"event": "eventNumber", "run": "runNumber"}
+
+#: In a generated sample.
+GENERATED_NAMES = OF_EVENT | {
+    "pdg": "TRUEID",
+    "px": "TRUEP_X",
+    "py": "TRUEP_Y",
+    "pz": "TRUEP_Z",
+    "energy": "TRUEP_E",
+    "x": "TRUEORIGINVERTEX_X",
+    "y": "TRUEORIGINVERTEX_Y",
+    "z": "TRUEORIGINVERTEX_Z",
+}
+
+#: In a reconstructed sample.
+NAMES = OF_EVENT | {
     "true_pdg": "TRUEID",
     "category": "TRACK_Type",
     "charge": "Q",
@@ -46,3 +62,10 @@ NAMES = {
     "pv_y": "OWNPV_Y",
     "pv_z": "OWNPV_Z",
 }
+
+
+def names_of(columns: Collection[str]) -> Mapping[str, str]:
+    """The names for a sample with these columns; places and energies of clusters have none in LHCb's tuples."""
+    if "cluster" in columns:
+        return OF_EVENT
+    return NAMES if "track" in columns else GENERATED_NAMES

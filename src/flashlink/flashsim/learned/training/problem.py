@@ -11,11 +11,9 @@ import numpy.typing as npt
 from flashlink.errors import RequestError
 from flashlink.flashsim.learned.variables import Classes, Continuous, Variable
 from flashlink.flashsim.likelihoods import PARTS
+from flashlink.flashsim.mapping import WEIGHT
 from flashlink.flashsim.parameterizations.condition import Floats
 from flashlink.flashsim.states import Columns
-
-#: Column of the weights in a sample of anybody's; ours have none.
-WEIGHT = "weight"
 
 
 @dataclass(frozen=True)

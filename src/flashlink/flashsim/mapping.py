@@ -1,4 +1,4 @@
-"""Training samples of anybody's: which files, columns, selections, weights and units mean what ours do.
+"""Samples of anybody's: which files, columns, selections, weights and units mean what ours do.
 
 A mapping is a TOML file with a section for each sample; what it does not name has our name and unit already::
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flashlink.errors import RequestError, wrong
-from flashlink.flashsim.chunks import read_chunks
+from flashlink.flashsim.chunks import read_chunks, whole_events
 from flashlink.flashsim.files import Columns
-from flashlink.flashsim.learned.training.problem import WEIGHT
-from flashlink.flashsim.likelihoods import COMBINED, PROBABILITIES
+from flashlink.flashsim.likelihoods import COMBINED, PROBABILITIES, combined
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
+
+#: Column of the weights in a sample of anybody's; ours have none.
+WEIGHT = "weight"
+
+#: Rows of a ROOT file that are read at once.
+_ROWS = 100_000
 
 #: Units, in ours: MeV, mm.
 UNITS = {
@@ -108,19 +113,73 @@ def read_samples(
     """
     if mapping is None:
         return read_chunks(generated, GENERATED), read_chunks(reference, RECONSTRUCTED)
-    try:
-        layout = msgspec.toml.decode(mapping.read_bytes(), type=Layout)
-    except OSError as error:
-        raise wrong(str(mapping), error.strerror, "a readable mapping") from error
-    except msgspec.MsgspecError as error:
-        raise RequestError(f"{mapping}: {error}") from error
+    layout = read_mapping(mapping)
     return (
         _read(generated, layout.generated, GENERATED, f"{mapping}: generated"),
         _read(reference, layout.reference, LEARNED, f"{mapping}: reference"),
     )
 
 
+def read_mapping(path: Path) -> Layout:
+    """Read a mapping.
+
+    Raises:
+        RequestError: The file cannot be read, or has a key that is none of it.
+    """
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Layout)
+    except OSError as error:
+        raise wrong(str(path), error.strerror, "a readable mapping") from error
+    except msgspec.MsgspecError as error:
+        raise RequestError(f"{path}: {error}") from error
+
+
+def take_in(paths: Sequence[Path], mapping: Path, kind: str) -> Iterator[Columns]:
+    """Read a sample of anybody's as one of ours, in pieces of whole events; memory holds one piece.
+
+    Args:
+        paths: ROOT or Parquet files, in the order of their events.
+        mapping: The TOML file.
+        kind: ``generated`` or ``reference``, the section of the file.
+
+    Yields:
+        The columns of `GENERATED`, or of `RECONSTRUCTED` with what follows from the mapped ones.
+
+    Raises:
+        RequestError: As `read_samples`, or the events are not in order.
+    """
+    section: Section = getattr(read_mapping(mapping), kind)
+    schema = GENERATED if kind == "generated" else LEARNED
+    pieces = _pieces(paths, section, schema, f"{mapping}: {kind}")
+    for columns in whole_events(pieces, ", ".join(map(str, paths))):
+        order = np.lexsort((columns["particle"], columns["event"]))
+        columns = {name: column[order] for name, column in columns.items()}
+        yield columns if kind == "generated" else columns | _that_follow(columns)
+
+
+def _that_follow(tracks: Columns) -> Columns:
+    """What of `RECONSTRUCTED` follows from `LEARNED`."""
+    _, first, sizes = np.unique(tracks["event"], return_index=True, return_counts=True)
+    columns: Columns = dict(combined(tracks))
+    return columns | {
+        "track": np.arange(len(tracks["event"])) - np.repeat(first, sizes),
+        "charge": np.sign(tracks["qop"]),
+        "p": 1 / np.abs(tracks["qop"]),
+        "tracks": np.repeat(sizes, sizes),
+    }
+
+
 def _read(paths: Sequence[Path], section: Section, schema: Mapping[str, str], place: str) -> Columns:
+    parts = list(_pieces(paths, section, schema, place))
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    if not parts or not len(columns["event"]):
+        raise wrong(place, "no row", "at least one that the selection leaves")
+    order = np.lexsort((columns["particle"], columns["event"]))
+    return {name: column[order] for name, column in columns.items()}
+
+
+def _pieces(paths: Sequence[Path], section: Section, schema: Mapping[str, str], place: str) -> Iterator[Columns]:
+    """The selected rows of all files in turn, under our names and in our units."""
     unknown = sorted({*section.columns, *section.defaults} - set(schema))
     if unknown:
         raise wrong(f"{place}: column {unknown[0]}", "no column of ours", f"one of {', '.join(schema)}")
@@ -129,18 +188,21 @@ def _read(paths: Sequence[Path], section: Section, schema: Mapping[str, str], pl
         sources[WEIGHT] = Column(section.weight)
     conditions = [_condition(text, place) for text in section.selection]
     wanted = sorted({source.column for source in sources.values()} | {name for name, _, _ in conditions})
-    parts = [_selected(_table(path, section.tree, wanted), conditions) for path in paths]
-    table = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
-    if not len(table[wanted[0]]):
-        raise wrong(place, "no row", "at least one that the selection leaves")
-    columns = {
-        name: _typed(table[source.column], UNITS[source.unit], schema.get(name, "float64"), f"{place}.{name}")
-        for name, source in sources.items()
-    }
-    count = len(table[wanted[0]])
-    columns |= {name: np.full(count, value, dtype=schema[name]) for name, value in section.defaults.items()}
-    order = np.lexsort((columns["particle"], columns["event"]))
-    return {name: column[order] for name, column in columns.items()}
+    for path in paths:
+        rows = 0
+        for table in _tables(path, section.tree, wanted):
+            chosen = _selected(table, conditions)
+            count = len(chosen[wanted[0]])
+            columns = {
+                name: _typed(
+                    chosen[source.column], UNITS[source.unit], schema.get(name, "float64"), f"{place}.{name}", rows
+                )
+                for name, source in sources.items()
+            }
+            rows += count
+            yield columns | {
+                name: np.full(count, value, dtype=schema[name]) for name, value in section.defaults.items()
+            }
 
 
 def _source(section: Section, name: str, place: str) -> Column:
@@ -168,34 +230,35 @@ def _selected(table: Columns, conditions: Sequence[tuple[str, Callable[[Any, Any
     return {name: column[rows] for name, column in table.items()}
 
 
-def _typed(values: npt.NDArray[Any], factor: float, kind: str, place: str) -> npt.NDArray[Any]:
+def _typed(values: npt.NDArray[Any], factor: float, kind: str, place: str, before: int) -> npt.NDArray[Any]:
+    """Values in our unit and type; `before` rows were selected of the file already."""
     if values.dtype.kind not in "fiub":
         raise wrong(place, str(values.dtype), "a column of numbers")
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        raise wrong(f"{place}, row {bad[0]} of those selected", float(values[bad[0]]), "a finite number")
+        raise wrong(f"{place}, row {before + bad[0]} of those selected", float(values[bad[0]]), "a finite number")
     if np.dtype(kind).kind == "f" or factor != 1:
         values = values * factor
     return values.astype(kind)
 
 
-def _table(path: Path, tree: str, names: Sequence[str]) -> Columns:
+def _tables(path: Path, tree: str, names: Sequence[str]) -> Iterator[Columns]:
     try:
-        columns = _of_root(path, tree, names) if path.suffix == ".root" else _of_parquet(path, names)
+        yield from _of_root(path, tree, names) if path.suffix == ".root" else _of_parquet(path, names)
     except (OSError, pa.ArrowException, ValueError) as error:
         line = " ".join(str(error).split())[:120]
         raise wrong(str(path), line, "a whole file, ROOT with the suffix .root, or Parquet") from error
-    return columns
 
 
-def _of_parquet(path: Path, names: Sequence[str]) -> Columns:
+def _of_parquet(path: Path, names: Sequence[str]) -> Iterator[Columns]:
     with pq.ParquetFile(path) as file:
         _there(path, names, file.schema_arrow.names)
-        table = file.read(columns=list(names))
-    return {name: table.column(name).to_numpy() for name in names}
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=list(names))
+            yield {name: table.column(name).to_numpy() for name in names}
 
 
-def _of_root(path: Path, tree: str, names: Sequence[str]) -> Columns:
+def _of_root(path: Path, tree: str, names: Sequence[str]) -> Iterator[Columns]:
     import uproot  # only here: it takes half a second to import
 
     with uproot.open(path) as file:
@@ -203,7 +266,9 @@ def _of_root(path: Path, tree: str, names: Sequence[str]) -> Columns:
         if tree not in trees:
             raise wrong(f"{path}: tree", tree, f"one of {', '.join(trees) or 'none'}", "name it in the mapping: tree")
         _there(path, names, file[tree].keys())
-        return {name: np.asarray(column) for name, column in file[tree].arrays(list(names), library="np").items()}
+        for start in range(0, file[tree].num_entries, _ROWS):
+            found = file[tree].arrays(list(names), entry_start=start, entry_stop=start + _ROWS, library="np")
+            yield {name: np.asarray(column) for name, column in found.items()}
 
 
 def _there(path: Path, names: Sequence[str], found: Sequence[str]) -> None:
