@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] in {"flashlink", "None"}:
             raise
-        advice = "install what this command needs: pip install 'flashlink[plugin,sim,workflow]'"
+        advice = "install what this command needs: pip install 'flashlink[plugin,sim,train,validate,workflow]'"
         _tell(f"the Python package {error.name!r} is missing; {advice}")
         return 1
     except OSError as error:

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,8 @@ from flashlink.flashsim.files import replacing
 from flashlink.flashsim.learned.training.network import Parameters, Shape, initial, log_likelihood, see
 
 Floats = npt.NDArray[np.float64]
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,13 +38,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rate: Learning rate at the beginning; it falls to nothing as a cosine.
     """
 
-    trunk: tuple[int, ...] = (192, 128, 64)
-    head: int = 32
-    components: int = 6
-    epochs: int = 8
-    patience: int = 3
-    batch: int = 2048
-    rate: float = 2e-3
+    trunk: tuple[Count, ...] = (192, 128, 64)
+    head: Count = 32
+    components: Count = 6
+    epochs: Count = 8
+    patience: Count = 3
+    batch: Count = 2048
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 2e-3
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from msgspec.structs import replace
 
 from flashlink import __version__
@@ -17,6 +20,7 @@ from flashlink.flashsim.learned import quality, targets
 from flashlink.flashsim.learned.chain import Chain
 from flashlink.flashsim.learned.features import FEATURES, MEASURED, Ranges, features, measured, one_hot
 from flashlink.flashsim.learned.models import CHAINS, FORMAT, OPTIONAL, Described, Manifest, Models, Origin, Trained
+from flashlink.flashsim.learned.photons import PhotonRanges
 from flashlink.flashsim.learned.quality import Degrees
 from flashlink.flashsim.learned.training.event import event_problems, photon_problems
 from flashlink.flashsim.learned.training.fit import Progress, Rows, Settings, fit
@@ -52,19 +56,28 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cluster: Settings = Settings(trunk=(96, 64, 48), head=24, epochs=16, batch=256)
 
 
+_Plan = TypeVar("_Plan", bound=Plan)
+
+
 def read_plan(path: Path | None) -> Plan:
-    """The settings of a training from a TOML file with a section for each chain; by default the shipped models'.
+    """The settings of a training from a TOML file with a section for each chain; what it lacks is the shipped models'.
 
     Raises:
         RequestError: The file cannot be read, or has a key or value that is none of settings.
     """
-    if path is None:
-        return Plan()
+    return decoded_plan(path, Plan) if path else Plan()
+
+
+def decoded_plan(path: Path, kind: type[_Plan]) -> _Plan:
+    """A plan, of whichever kind, from a TOML file; errors are those of `read_plan`."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Plan)
+        found: dict[str, Any] = msgspec.toml.decode(path.read_bytes(), type=dict)
+        for chain, settings in msgspec.to_builtins(Plan()).items():
+            found[chain] = settings | found.get(chain, {})
+        return msgspec.convert(found, kind)
     except OSError as error:
         raise wrong(str(path), error.strerror, "a readable plan of a training") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, TypeError) as error:
         raise RequestError(f"{path}: {error}; the keys are {', '.join(Settings.__struct_fields__)}") from error
 
 
@@ -95,19 +108,8 @@ def learn(
     Raises:
         RequestError: The samples do not belong together or are too small.
     """
-    _on_one_thread()
-    matched = match(generated, reference)
-    condition = Condition.of(matched.particles)
-    degrees = keep.manifest.degrees if keep and "track" not in only else Degrees.of(matched.tracks).terms
-    problems = [*event_problems(matched, Degrees(degrees))]
-    if set(only) & {"category", "track", "identification"}:
-        problems = [*_problems(matched, condition), *problems]
-    ranges = None
-    if photons is not None:
-        # An event may have clusters and no track, or the other way round.
-        both = np.isin(generated["event"], np.union1d(reference["event"], photons[0]["event"]))
-        ranges, of_photons = photon_problems({name: column[both] for name, column in generated.items()}, *photons)
-        problems += of_photons
+    found = problems_of(generated, reference, photons, only, keep)
+    matched, condition = found.matched, found.condition
     origin = Origin(
         digests[0], digests[1],
         events=len(first_rows(matched.generated["event"])),
@@ -118,7 +120,7 @@ def learn(
         photons=digests[2],
     )  # fmt: skip
     chains, described = _kept(keep, only) if keep else ({}, {})
-    for problem in problems:
+    for problem in found.problems:
         if problem.name in only:
             settings = getattr(plan, problem.name)
             checkpoint = checkpoints / f"{problem.name}.npz" if checkpoints else None
@@ -130,10 +132,10 @@ def learn(
         origin=origin,
         ranges=Ranges.of(condition),
         accepted=(float(of_track.log_p.min()), float(of_track.eta.min()), float(of_track.eta.max())),
-        degrees=degrees,
+        degrees=found.degrees,
         chains=described,
         digests={},
-        photons=ranges,
+        photons=found.photons,
     )
     if keep and "category" not in only:
         manifest = replace(manifest, ranges=keep.manifest.ranges, accepted=keep.manifest.accepted)
@@ -151,9 +153,50 @@ def _kept(models: Models, only: Collection[str]) -> tuple[dict[str, Chain], dict
     }
 
 
-def _on_one_thread() -> None:
+@dataclass(frozen=True)
+class Problems:
+    """What there is to learn from samples.
+
+    Attributes:
+        matched: Particles and their tracks.
+        condition: Of the particles.
+        degrees: How degrees of freedom follow from hits.
+        problems: Of the chains.
+        photons: The photons that the training had, if any.
+    """
+
+    matched: Matched
+    condition: Condition
+    degrees: tuple[float, ...]
+    problems: Sequence[Problem]
+    photons: PhotonRanges | None
+
+
+def problems_of(
+    generated: Columns, reference: Columns, photons: tuple[Columns, float] | None, only: Collection[str] = ALL,
+    keep: Models | None = None,
+) -> Problems:  # fmt: skip
+    """What chains learn, at least those of `only`; arguments and errors are those of `learn`."""
+    _in_one_order()
+    matched = match(generated, reference)
+    condition = Condition.of(matched.particles)
+    degrees = keep.manifest.degrees if keep and "track" not in only else Degrees.of(matched.tracks).terms
+    problems = [*event_problems(matched, Degrees(degrees))]
+    if set(only) & {"category", "track", "identification"}:
+        problems = [*_problems(matched, condition), *problems]
+    ranges = None
+    if photons is not None:
+        # An event may have clusters and no track, or the other way round.
+        both = np.isin(generated["event"], np.union1d(reference["event"], photons[0]["event"]))
+        ranges, of_photons = photon_problems({name: column[both] for name, column in generated.items()}, *photons)
+        problems += of_photons
+    return Problems(matched, condition, degrees, problems, ranges)
+
+
+def _in_one_order() -> None:
     """Sums in an order that does not depend on the machine's cores; read by jax when it first computes."""
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+    flags = ("--xla_cpu_multi_thread_eigen=false", "intra_op_parallelism_threads=1", "--xla_gpu_deterministic_ops=true")
+    os.environ.setdefault("XLA_FLAGS", " ".join(flags))
 
 
 def _problems(matched: Matched, condition: Condition) -> Sequence[Problem]:
@@ -191,12 +234,31 @@ def _track(matched: Matched, truth: Condition) -> tuple[tuple[Variable, ...], di
     ), values
 
 
-def _trained(
-    problem: Problem, settings: Settings, seed: int, checkpoint: Path | None,
-    told: Callable[[str, Settings, Progress], None],
-) -> tuple[Chain, Described]:  # fmt: skip
-    from flashlink.flashsim.learned.training.export import exported
+@dataclass(frozen=True)
+class Prepared:
+    """A problem as its network sees it.
 
+    Attributes:
+        train: What it learns from.
+        valid: The events that tell when to stop.
+        mean: Of each input, which is taken off.
+        scale: What each is divided by then.
+        bounds: Least and largest of each input, shape (2, inputs).
+    """
+
+    train: Rows
+    valid: Rows
+    mean: npt.NDArray[Any]
+    scale: npt.NDArray[Any]
+    bounds: npt.NDArray[Any]
+
+
+def prepared(problem: Problem, seed: int) -> Prepared:
+    """Encode the variables of a problem, scale its inputs and split its events.
+
+    Raises:
+        RequestError: There are too few events to split.
+    """
     variables = problem.variables
     inside = np.stack([variable.encode(problem.values[variable.name]) for variable in variables], axis=1)
     for column, variable in enumerate(variables):
@@ -214,13 +276,28 @@ def _trained(
         raise RequestError(f"train: {len(events)} events are too few to split; give more events")
     weight = problem.weight.astype(np.float32)
     train, test = (Rows(condition[rows], inside[rows], weight[rows]) for rows in (~valid, valid))
-    shape = Shape(len(problem.inputs), variables, settings.trunk, settings.head, settings.components)
+    return Prepared(train, test, mean, scale, bounds)
+
+
+def shape_of(problem: Problem, settings: Settings) -> Shape:
+    """The network of a problem."""
+    return Shape(len(problem.inputs), problem.variables, settings.trunk, settings.head, settings.components)
+
+
+def _trained(
+    problem: Problem, settings: Settings, seed: int, checkpoint: Path | None,
+    told: Callable[[str, Settings, Progress], None],
+) -> tuple[Chain, Described]:  # fmt: skip
+    from flashlink.flashsim.learned.training.export import exported
+
+    rows, shape = prepared(problem, seed), shape_of(problem, settings)
     parameters, progress = fit(
-        shape, settings, train, test, seed, checkpoint, lambda progress: told(problem.name, settings, progress)
-    )
-    model = exported(parameters, shape, mean, scale, bounds)
+        shape, settings, rows.train, rows.valid, seed, checkpoint,
+        lambda progress: told(problem.name, settings, progress),
+    )  # fmt: skip
+    model = exported(parameters, shape, rows.mean, rows.scale, rows.bounds)
     trained = Trained(
-        rows=(len(train.condition), len(test.condition)),
+        rows=(len(rows.train.condition), len(rows.valid.condition)),
         epochs=progress.epoch,
         best_epoch=progress.best_epoch,
         loss=progress.losses[progress.best_epoch - 1],
@@ -228,4 +305,4 @@ def _trained(
         head=settings.head,
         components=settings.components,
     )
-    return Chain(variables, shape.inputs, model), Described(problem.inputs, variables, trained)
+    return Chain(problem.variables, shape.inputs, model), Described(problem.inputs, problem.variables, trained)
