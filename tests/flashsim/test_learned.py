@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flashlink.errors import RequestError
-from flashlink.flashsim.gun import fire_events
+from flashlink.flashsim.gun import fire
 from flashlink.flashsim.learned import models, targets
 from flashlink.flashsim.learned.chain import ROWS, Chain
 from flashlink.flashsim.learned.training.export import exported
@@ -290,7 +290,7 @@ def test_the_shipped_models_are_whole_small_and_of_the_plan_that_the_code_has():
 
 
 def test_the_shipped_models_reconstruct_pions_as_the_reference_detector():
-    fired = fire_events(40, 211, (10_000, 20_000), (2.5, 4.5), seed=8).columns
+    fired = fire(2000, 211, (10_000, 20_000), (2.5, 4.5), seed=8)
     learned, _ = read_parameterizations(None)
     reference, flash = reconstruct(fired, 8)[0], simulate(fired, learned, 8)
     found = [((tracks["category"] == LONG) & (tracks["particle"] >= 0)).sum() for tracks in (reference, flash)]
