@@ -95,6 +95,8 @@ def test_samples_from_elsewhere_become_ours_piece_by_piece(samples, monkeypatch,
     assert "not in increasing order" in capsys.readouterr().err
     assert main([*convert, "ordered.root", "--output", "x.root"]) == 1
     assert ".parquet" in capsys.readouterr().err
+    assert main(["simulate", "ordered.root", "--seed", "1", "--output", "x.parquet"]) == 1
+    assert "convert --mapping" in capsys.readouterr().err
     assert not [path for path in folder.iterdir() if path.name.startswith("x") or path.name.startswith(".")]
 
 

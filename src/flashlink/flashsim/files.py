@@ -179,6 +179,9 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     except OSError as error:
         raise RequestError(f"{path}: cannot be read: {error.strerror or _line(error)}") from error
     except pa.ArrowException as error:
+        if path.suffix == ".root":
+            advice = "take it in by flashlink convert --mapping first"
+            raise wrong(str(path), "a ROOT file", "a sample in Parquet", advice) from error
         raise RequestError(f"{path}: not a whole Parquet file ({_line(error)}); make it again") from error
 
 
