@@ -91,12 +91,12 @@ def test_a_plugin_killed_during_creates_runs_each_pod_once(start: Start, shared:
     assert list(plugin.work.iterdir()) == []
 
 
-def test_a_ce_that_is_slow_and_then_dead_holds_pods_and_runs_each_once(start: Start, condor: Any, shared: Path) -> None:
+def test_a_ce_out_of_reach_holds_pods_and_finds_them_when_it_is_back(start: Start, condor: Any, shared: Path) -> None:
     plugin = start("ce")
     before = send(plugin, shared, "before", "sleep 10; exit 4")
     time.sleep(6)
-    others = condor.pids("ce", "master", "shared_port", "collector", "job_router")
-    for pid in (*others, *condor.pids("ce", "schedd")):
+    daemons = condor.pids("ce", "master", "shared_port", "collector", "schedd", "job_router")
+    for pid in daemons:
         os.kill(pid, signal.SIGSTOP)
     try:
         during = send(plugin, shared, "during", "exit 5")
@@ -104,17 +104,29 @@ def test_a_ce_that_is_slow_and_then_dead_holds_pods_and_runs_each_once(start: St
         during.state()
         assert time.monotonic() - began < 2  # nobody waits for the CE
         during.until(lambda state: "HTCondor at" in state.get("waiting", {}).get("message", ""), 240)
+    finally:
+        for pid in daemons:
+            os.kill(pid, signal.SIGCONT)
+    assert (before.end(300)["exitCode"], during.end(300)["exitCode"]) == (4, 5)
+    assert runs(shared) == Counter({"before": 1, "during": 1})
+
+
+def test_a_collector_that_tells_of_a_dead_schedd_holds_pods_until_it_lives(
+    start: Start, condor: Any, shared: Path
+) -> None:
+    plugin = start("ce")
+    (master,) = condor.pids("ce", "master")
+    os.kill(master, signal.SIGSTOP)  # else it starts the schedd again at once
+    try:
         for pid in condor.pids("ce", "schedd"):
             os.kill(pid, signal.SIGKILL)
-        for pid in condor.pids("ce", "shared_port", "collector"):
-            os.kill(pid, signal.SIGCONT)
-        assert "ce@localhost" in condor.run("ce", "condor_status", "-schedd", "-af", "Name")  # where nobody is
-        after = send(plugin, shared, "after", "exit 6")
+        assert "ce@localhost" in condor.run("ce", "condor_status", "-schedd", "-af", "Name")
+        pod = send(plugin, shared, "pod", "exit 5")
+        pod.until(lambda state: "HTCondor at" in state.get("waiting", {}).get("message", ""))
     finally:
-        for pid in others:
-            os.kill(pid, signal.SIGCONT)
-    assert [pod.end(300)["exitCode"] for pod in (before, during, after)] == [4, 5, 6]
-    assert runs(shared) == Counter({"before": 1, "during": 1, "after": 1})
+        os.kill(master, signal.SIGCONT)
+    assert pod.end(300)["exitCode"] == 5
+    assert runs(shared) == Counter({"pod": 1})
 
 
 def fill(path: Path) -> None:
