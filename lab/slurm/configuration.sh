@@ -57,6 +57,8 @@ printf 'NodeName=worker Name=gpu File=/dev/%s\n' zero null >"$folder/etc/gres.co
 cat >"$folder/etc/slurmdbd.conf" <<CONFIGURATION
 AuthType=auth/munge
 AuthInfo=socket=$folder/run/munge.socket
+AuthAltTypes=auth/jwt
+AuthAltParameters=jwt_key=$folder/etc/jwt.key
 DbdHost=$(hostname)
 DbdAddr=127.0.0.1
 DbdPort=$dbd_port

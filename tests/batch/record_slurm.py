@@ -73,7 +73,7 @@ def scancel(number: str, *options: str) -> Command:
 def main(shell: str, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     held = os.open(os.devnull, os.O_RDONLY)
-    connection = Connection(read({"shell": [shell]}), held)
+    connection = Connection(read({"shell": [shell]}), held, target)
 
     def run(*commands: Command) -> list[Answer]:
         return connection.run(*commands)

@@ -9,7 +9,7 @@ import pytest
 from flashlink.batch import Capacity, JobState
 from flashlink.batch.slurm import answers
 from flashlink.batch.slurm.commands import Answer
-from flashlink.batch.slurm.refusals import is_unsure
+from flashlink.batch.slurm.refusals import UnsureError
 from flashlink.batch.slurm.submission import number
 from flashlink.errors import SiteError
 
@@ -116,7 +116,7 @@ def test_refusals_are_for_good_and_one_line(version: str, name: str, words: str)
         number(recorded(version, f"sbatch-{name}"))
     assert not caught.value.transient
     assert "\n" not in str(caught.value)
-    assert not is_unsure(recorded(version, f"sbatch-{name}"))
+    assert not isinstance(caught.value, UnsureError)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_what_may_go_well_later(errors: str, unsure: bool) -> None:
     with pytest.raises(SiteError) as caught:
         number(answer)
     assert caught.value.transient
-    assert is_unsure(answer) is unsure
+    assert isinstance(caught.value, UnsureError) is unsure
 
 
 @pytest.mark.parametrize("output", ["", "Submitted batch job 7", "-1", "7 8", "\u0667"])
@@ -145,7 +145,7 @@ def test_an_answer_that_is_no_job_id_may_have_been_one(output: str) -> None:
     with pytest.raises(SiteError) as caught:
         number(Answer(output, "", 0))
     assert caught.value.transient
-    assert is_unsure(Answer(output, "", 0))
+    assert isinstance(caught.value, UnsureError)
 
 
 def test_a_job_id_with_its_cluster() -> None:

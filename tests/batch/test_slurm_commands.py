@@ -30,7 +30,7 @@ def held() -> Iterator[int]:
 
 
 def connect(held: int, *shell: str) -> Connection:
-    return Connection(read({"shell": list(shell or ("bash",))}), held)
+    return Connection(read({"shell": list(shell or ("bash",))}), held, Path(os.devnull))
 
 
 def show(*words: str) -> Command:
@@ -139,3 +139,16 @@ def test_a_shell_does_not_go_on_when_nobody_listens(tmp_path: Path) -> None:
 def test_a_nul_is_refused() -> None:
     with pytest.raises(ValueError, match="NUL"):
         request([Command(("echo", "a\0b"))])
+
+
+def test_sockets_of_a_connection_whose_process_was_killed_go(held: int, tmp_path: Path) -> None:
+    options = read({"login": "somebody@login.example"})
+    Connection(options, held, tmp_path)  # and never closed
+    first = (tmp_path / "ssh").readlink()
+    second = Connection(options, held, tmp_path)
+    folder = (tmp_path / "ssh").readlink()
+    assert not first.exists()
+    assert folder.stat().st_mode & 0o077 == 0
+    second.close()
+    assert not folder.exists()
+    assert list(tmp_path.iterdir()) == []

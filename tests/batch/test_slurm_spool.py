@@ -27,7 +27,7 @@ def site(tmp_path: Path) -> Path:
 @pytest.fixture
 def connection(site: Path, tmp_path: Path) -> Iterator[Connection]:
     with (tmp_path / "held").open("w") as held:
-        yield Connection(read({"spool": str(site)}), held.fileno())
+        yield Connection(read({"spool": str(site)}), held.fileno(), tmp_path)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ class TestSending:
     def test_a_cut_connection_is_no_success(self, tmp_path: Path, site: Path) -> None:
         options = read({"spool": str(site), "shell": ["sh", "-c", "head -c 4000 | bash"]})
         with (tmp_path / "held").open("w") as held:
-            spool = Spool(Connection(options, held.fileno()), options)
+            spool = Spool(Connection(options, held.fileno(), tmp_path), options)
             with pytest.raises(SiteError) as caught:
                 spool.send([job(tmp_path, script=os.urandom(100_000))])
         assert caught.value.transient

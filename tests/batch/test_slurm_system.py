@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flashlink.batch import JobSpec, JobState
-from flashlink.batch.slurm import SlurmBatch, ending, system
+from flashlink.batch.slurm import SlurmBatch, books, ending, system
 from flashlink.errors import SiteError
 
 QUEUED, RUNNING, ENDED, LOST = JobState.QUEUED, JobState.RUNNING, JobState.ENDED, JobState.LOST
@@ -423,7 +423,7 @@ class TestCancel:
 
 class TestState:
     def test_two_cannot_share_it(self, batch, slurm, tmp_path, monkeypatch) -> None:
-        monkeypatch.setattr(system, "_LOCK_SECONDS", 0.0)
+        monkeypatch.setattr(books, "_LOCK_SECONDS", 0.0)
         with pytest.raises(SiteError, match="another flashlink process uses this state"):
             open_system(tmp_path, slurm)
 

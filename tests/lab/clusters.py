@@ -42,6 +42,13 @@ class Cluster:
         key, port = self.endpoints["LOGIN_KEY"], self.endpoints["LOGIN_PORT"]
         return {"login": self.endpoints["LOGIN"], "ssh": ["-F", "none", "-p", port, "-i", key, "-o", known]}
 
+    def rest(self, folder: Path) -> dict[str, Any]:
+        """Options for a plugin that asks slurmrestd, with a token in `folder`; it shares the jobs' folders."""
+        token = folder / "slurm-token"
+        token.touch(mode=0o600)
+        token.write_text(self.run("scontrol", "token", "lifespan=3600"))
+        return {**self.here, "rest": self.endpoints["SLURMRESTD"], "token_file": str(token)}
+
     def open(self, state: Path, **options: Any) -> SlurmBatch:
         """The system under test."""
         return SlurmBatch(state, cpus=0, memory=0, pods=100, options=options or self.here)

@@ -81,6 +81,16 @@ class TestByLogin(SlurmContract):
         return {**cluster.login, "spool": "/var/tmp/flashlink-contract"}
 
 
+class TestByRest(SlurmContract):
+    @pytest.fixture
+    def cluster(self, accounted_slurm: Cluster) -> Cluster:
+        return accounted_slurm
+
+    @pytest.fixture
+    def options(self, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+        return cluster.rest(tmp_path_factory.mktemp("token"))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def wall_times(
     plain_slurm: Cluster, accounted_slurm: Cluster, tmp_path_factory: pytest.TempPathFactory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import time
@@ -70,7 +71,7 @@ def plugin(lab: Any, cluster: Cluster, marks: Path) -> Iterator[SlurmPlugin]:
             "flavours": [{"name": "cpu", "partition": "cpu"}, {"name": "gpu", "partition": "booster", "gpus": 2}]
         },
     }
-    grants = {"flags": ["--begin"]}
+    grants = {"flags": ["--begin"], "job_script": True}
     made = SlurmPlugin(folder, lab.user, lab.images, batch, host_paths=[str(marks)], grants=grants)
     yield made
     made.end()
@@ -92,6 +93,29 @@ def send(plugin: SlurmPlugin, marks: Path) -> Callable[..., Pod]:
         )
 
     return make
+
+
+def test_a_pod_by_slurmrestd_waits_for_a_token_and_runs(lab: Any, accounted_slurm: Cluster) -> None:
+    cluster = accounted_slurm
+    folder = cluster.work / f"rest-{time.time_ns()}"
+    folder.mkdir()
+    options = cluster.rest(folder)
+    token = folder / "slurm-token"
+    good = token.read_text()
+    token.write_text("expired")
+    SlurmPlugin.conf = cluster.endpoints["SLURM_CONF"]
+    plugin = SlurmPlugin(folder, lab.user, lab.images, {"system": "slurm", "options": {**options, "shell": ["bash"]}})
+    try:
+        pod = plugin.send("cat /etc/greeting/text; exit 3", GREETING, volumes=VOLUMES, main={"volumeMounts": MOUNTS})
+        state = pod.until(lambda state: "does not admit the token" in state["waiting"].get("message", ""))
+        assert str(token) in state["waiting"]["message"]
+        token.write_text(good)
+        assert pod.end()["exitCode"] == 3
+        assert pod.logs() == "hello\n"
+        assert good.strip().removeprefix("SLURM_JWT=") not in plugin.log
+        pod.delete()
+    finally:
+        plugin.end()
 
 
 def runs(marks: Path) -> Counter[str]:
@@ -166,10 +190,20 @@ def test_a_controller_that_is_killed_after_a_submission_loses_no_pod_and_starts_
     assert "job lost" in plugin.log
 
 
-def test_a_plugin_killed_during_creates_runs_each_pod_once(
-    plugin: SlurmPlugin, send: Callable[..., Pod], marks: Path
+@pytest.mark.parametrize("cluster", ["plain"], indirect=True)
+def test_a_plugin_killed_at_random_during_two_hundred_creates_runs_each_pod_once(
+    plugin: SlurmPlugin, marks: Path
 ) -> None:
-    pods = [send(f"pod-{number}", f"exit {number}") for number in range(40)]
+    """The pods are scripts: two hundred containers would take minutes."""
+    codes = {f"pod-{number}": number for number in range(200)}
+    pods = [
+        plugin.prepare(
+            "true",
+            job_script=f"echo ran >>{marks}/{name}; exit {code}",
+            main={"resources": {"requests": {"cpu": "0.1"}}},
+        )
+        for name, code in codes.items()
+    ]
 
     def create(pod: Pod) -> None:
         try:
@@ -177,19 +211,21 @@ def test_a_plugin_killed_during_creates_runs_each_pod_once(
         except FlashlinkError:  # the plugin died; interLink would fail the pod, a person sends it again
             return
 
+    seed = time.time_ns()
+    moments = random.Random(seed)
     with ThreadPoolExecutor(len(pods)) as pool:
-        for pod in pods:
-            pool.submit(create, pod)
-        for pause in (0.3, 0.8):
-            time.sleep(pause)
+        sent = [pool.submit(create, pod) for pod in pods]
+        for _ in range(4):
+            time.sleep(moments.uniform(0.05, 2.0))
             plugin.kill()
             plugin.start()
-    for pod in pods:
-        pod.create()  # the same again: what the plugin has is not made twice
-    assert [pod.end(300)["exitCode"] for pod in pods] == list(range(40))
-    assert runs(marks) == Counter({f"pod-{number}": 1 for number in range(40)})
-    for pod in pods:
-        pod.delete()
+    assert all(each.done() for each in sent)
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(Pod.create, pods))  # the same again: what the plugin has is not made twice
+    assert [pod.end(300)["exitCode"] for pod in pods] == list(codes.values()), f"seed {seed}"
+    assert runs(marks) == Counter(dict.fromkeys(codes, 1)), f"seed {seed}"
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(Pod.delete, pods))
     assert list(plugin.work.iterdir()) == []
 
 

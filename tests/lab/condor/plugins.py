@@ -112,7 +112,9 @@ class Plugin:
         pod.create()
         return pod
 
-    def prepare(self, script: str, *objects: Mapping[str, Any], image: str = "shell", **spec: Any) -> Pod:
+    def prepare(
+        self, script: str, *objects: Mapping[str, Any], image: str = "shell", job_script: str = "", **spec: Any
+    ) -> Pod:
         """A pod that was not sent yet; further fields of its container go by ``main``."""
         main = {"name": "main", "image": image, "command": ["sh", "-c", script], **spec.pop("main", {})}
         body = {
@@ -122,7 +124,7 @@ class Plugin:
             "spec": {"restartPolicy": "Never", "containers": [main], **spec},
         }
         (request,) = manifests.requests([body, *objects])
-        return Pod(self, request)
+        return Pod(self, msgspec.structs.replace(request, jobScript=job_script))
 
 
 class Pod:

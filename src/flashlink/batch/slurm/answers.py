@@ -34,8 +34,8 @@ _ACCOUNT = ("JobIDRaw", "State", "ExitCode", "Start", "End", "NodeList", "JobNam
 
 #: Most job ids in one argument: Linux allows 128 KiB.
 _MOST_IDS = 5000
-_GPUS = re.compile(r"gpu(?::[^:,(]+)*:(\d+)")
-_NO_NODE = ("down", "drain", "fail", "future", "inval", "unknown")
+GPUS = re.compile(r"gpu(?::[^:,(]+)*:(\d+)")
+NO_NODE = ("down", "drain", "fail", "future", "inval", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +167,12 @@ def capacity(answer: Answer, jobs: int) -> Capacity:
     Raises:
         SiteError: Transient: Slurm did not answer, or tells no node.
     """
-    nodes = {fields[0]: fields for fields in _columns(_NODES, _said(answer)) if not fields[4].startswith(_NO_NODE)}
+    nodes = {fields[0]: fields for fields in _columns(_NODES, _said(answer)) if not fields[4].startswith(NO_NODE)}
     if not nodes:
         raise SiteError("Slurm has no node that is up in the partitions of this site", transient=True)
     cpus = sum(int(fields[1]) for fields in nodes.values())
     memory = sum(int(fields[2]) for fields in nodes.values())
-    gpus = sum(int(count) for fields in nodes.values() for count in _GPUS.findall(fields[3]))
+    gpus = sum(int(count) for fields in nodes.values() for count in GPUS.findall(fields[3]))
     return Capacity(cpus, memory * 2**20, gpus, jobs)
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+from flashlink.errors import SiteError
+
+#: Seconds to wait for the shells that a former process has left.
+_LOCK_SECONDS = 90.0
 
 _SCHEMA = """
 create table if not exists jobs (number integer primary key, uid text not null unique, folder text not null,
@@ -98,3 +106,25 @@ class Books:
     def _read(self) -> Iterator[Job]:
         for row in self._database.execute("select number, uid, folder, grace, home from jobs"):
             yield Job(*row)
+
+
+def hold(path: Path) -> int:
+    """Hold the state by a lock on a file; a shell of a former process may do so until it has ended.
+
+    Raises:
+        SiteError: Another process holds it.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    limit = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > limit:
+                os.close(handle)
+                raise SiteError(
+                    f"{path.parent}: another flashlink process uses this state; stop it, or give a folder of its own"
+                ) from None
+            time.sleep(0.1)
+        else:
+            return handle

@@ -44,14 +44,15 @@ class Connection:
         options: Which shell; where to log in.
         held: A file that each shell keeps open, so that a lock on it lasts until the last one has ended, whatever
             becomes of this process.
+        state: Folder that is this object's alone, private.
     """
 
-    def __init__(self, options: Options, held: int) -> None:
+    def __init__(self, options: Options, held: int, state: Path) -> None:
         self._held = held
         self._login = options.login
         self._where = f"the login node {options.login}" if options.login else "this machine"
-        # In a short folder of its own: a path of a socket has 107 bytes at most.
-        self._sockets = Path(tempfile.mkdtemp(prefix="flashlink-ssh-")) if options.login else None
+        self._mark = state / "ssh"
+        self._sockets = _make_sockets(self._mark) if options.login else None
         self._ssh = _ssh(options, self._sockets) if self._sockets else []
         self._shell = [*self._ssh, options.login, "bash"] if self._ssh else list(options.shell)
 
@@ -86,7 +87,7 @@ class Connection:
         if self._sockets is not None:
             with suppress(OSError, subprocess.TimeoutExpired):
                 subprocess.run([*self._ssh, "-O", "exit", self._login], capture_output=True, check=False, timeout=10)
-            shutil.rmtree(self._sockets, ignore_errors=True)
+            _remove_sockets(self._mark)
 
     def _talk(self, request: bytes, limit: float) -> tuple[bytes, bytes, int]:
         # Errors go to a file: the ssh that stays for the next ones may keep a pipe open.
@@ -121,6 +122,20 @@ class Connection:
 def _ssh(options: Options, sockets: Path) -> list[str]:
     settings = [word for setting in (*_SSH, f"ControlPath={sockets}/%C") for word in ("-o", setting)]
     return ["ssh", "-T", *options.ssh, *settings]
+
+
+def _make_sockets(mark: Path) -> Path:
+    """A folder for ssh's sockets, whose paths have 107 bytes at most; that of a process that was killed goes."""
+    _remove_sockets(mark)
+    made = Path(tempfile.mkdtemp(prefix="flashlink-ssh-"))
+    mark.symlink_to(made)
+    return made
+
+
+def _remove_sockets(mark: Path) -> None:
+    if mark.is_symlink():
+        shutil.rmtree(mark.readlink(), ignore_errors=True)
+        mark.unlink()
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from flashlink.batch.slurm import answers, refusals
 from flashlink.batch.slurm.answers import Row
 from flashlink.batch.slurm.books import Books
-from flashlink.batch.slurm.commands import Command
+from flashlink.batch.slurm.commands import TIMED_OUT, Command
 from flashlink.batch.slurm.connection import Connection
-from flashlink.batch.slurm.options import Options
+from flashlink.batch.slurm.scheduler import Scheduler
 from flashlink.batch.system import JobState
+from flashlink.errors import SiteError
 
 #: Seconds beyond the grace after which Slurm ends a job that was told to end.
 MARGIN = 30.0
@@ -25,15 +25,15 @@ class Ending:
     """Ends jobs, and remembers which.
 
     Args:
-        connection: To where Slurm's commands are.
+        scheduler: Ends them.
+        connection: To where the jobs' folders are.
         books: Where the jobs' folders and graces are noted.
-        options: Of the site.
     """
 
-    def __init__(self, connection: Connection, books: Books, options: Options) -> None:
+    def __init__(self, scheduler: Scheduler, connection: Connection, books: Books) -> None:
+        self._scheduler = scheduler
         self._connection = connection
         self._books = books
-        self._options = options
         self._due: dict[int, float] = {}  # number to when Slurm shall end it
         self._told: set[int] = set()
 
@@ -53,14 +53,13 @@ class Ending:
         Raises:
             SiteError: Transient: Slurm did not answer.
         """
-        (told,) = self._connection.run(answers.squeue(self._options.command_seconds))
-        meant = [row for row in answers.rows(told) if self._is_meant(row, numbers)]
+        meant = [row for row in self._scheduler.queue() if self._is_meant(row, numbers)]
         running = [row.number for row in meant if row.state == "RUNNING" and not self._is_overdue(row.number)]
         others = [row.number for row in meant if row.number not in running and row.status.state is not JobState.ENDED]
         self._told.update(running, others)
-        self._run(
-            [*self._tell_grace(running, grace), *_scancel(running, "--batch", "--signal=TERM"), *_scancel(others)]
-        )
+        self._tell_grace(running, grace)
+        self._scheduler.terminate(running)
+        self._scheduler.cancel(others)
         now = time.monotonic()
         for number in running:
             self._due.setdefault(number, now + MARGIN + self._grace(number, grace))
@@ -69,7 +68,7 @@ class Ending:
         """Let Slurm end what was told to and runs on: by its own SIGTERM, its KillWait and SIGKILL."""
         late = [number for number in self._due if self._is_overdue(number) and number in listed]
         running = [number for number in late if listed[number].state == "RUNNING"]
-        self._run(_scancel(running))
+        self._scheduler.cancel(running)
         self._due.update((number, time.monotonic() + MARGIN) for number in running)
 
     def _is_meant(self, row: Row, numbers: set[int]) -> bool:
@@ -83,22 +82,13 @@ class Ending:
             return grace
         return job.grace if job is not None else 0
 
-    def _tell_grace(self, numbers: Sequence[int], grace: int | None) -> list[Command]:
+    def _tell_grace(self, numbers: Sequence[int], grace: int | None) -> None:
         """Jobs with a grace of this cancel read it in their folders when SIGTERM comes."""
         folders = [job.folder for number in numbers if (job := self._books.job(number)) and job.folder]
-        return [Command(("bash", "-c", _WRITE_GRACE, str(grace), *folders))] if folders and grace is not None else []
+        if folders and grace is not None:
+            (answer,) = self._connection.run(Command(("bash", "-c", _WRITE_GRACE, str(grace), *folders)))
+            if answer.status in TIMED_OUT:
+                raise SiteError(f"the grace of jobs cannot be written: {answer.problem}", transient=True)
 
     def _is_overdue(self, number: int) -> bool:
         return time.monotonic() > self._due.get(number, float("inf"))
-
-    def _run(self, commands: Sequence[Command]) -> None:
-        if not commands:
-            return
-        for answer in self._connection.run(*commands):
-            refusal = refusals.refusal(answer)
-            if answer.status and refusal.transient:
-                raise refusal
-
-
-def _scancel(numbers: Sequence[int], *how: str) -> list[Command]:
-    return [Command(("scancel", *how, *map(str, numbers)))] if numbers else []

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flashlink.batch.slurm import answers
 from flashlink.batch.slurm.answers import Row
 from flashlink.batch.slurm.books import Books, Job
-from flashlink.batch.slurm.commands import Answer, Command
+from flashlink.batch.slurm.commands import Command
 from flashlink.batch.slurm.connection import Connection
 from flashlink.batch.slurm.options import Options
+from flashlink.batch.slurm.scheduler import Scheduler
 from flashlink.batch.system import JobState, JobStatus
-from flashlink.errors import SiteError
 
 #: Of each folder the record of the end; and, if no job has claimed the pod, when its script was written.
 _READ_RECORDS = """for folder; do
@@ -44,12 +44,14 @@ class History:
     """Looks for jobs that have left the queue.
 
     Args:
-        connection: To where Slurm's commands are.
+        scheduler: Asks the accounting.
+        connection: To where the jobs' folders are.
         books: Where the jobs' folders are noted.
         options: Of the site.
     """
 
-    def __init__(self, connection: Connection, books: Books, options: Options) -> None:
+    def __init__(self, scheduler: Scheduler, connection: Connection, books: Books, options: Options) -> None:
+        self._scheduler = scheduler
         self._connection = connection
         self._books = books
         self._options = options
@@ -62,8 +64,8 @@ class History:
         """
         folders = {number: job.folder for number in numbers if (job := self._books.job(number)) and job.folder}
         records = Command(("bash", "-c", _READ_RECORDS, "records", *folders.values()))
-        *told, written = self._connection.run(*answers.sacct(numbers, self._options.command_seconds), records)
-        rows, trouble = _accounted(told)
+        (written,) = self._connection.run(records)
+        rows, trouble = self._scheduler.accounted(numbers)
         texts = [text.partition("\2") for text in written.output.split("\1")]
         ended = dict(_recorded(folders, [text for text, _, _ in texts]))
         times = zip(folders, [time.strip() for _, _, time in texts], strict=False)
@@ -80,9 +82,7 @@ class History:
         Raises:
             SiteError: Transient: the accounting did not answer.
         """
-        command = answers.sacct_since(self._options.history_days, self._options.command_seconds)
-        (told,) = self._connection.run(command)
-        rows = sorted(answers.accounted(told) or (), key=lambda row: -row.number)
+        rows = sorted(self._scheduler.accounted_since(self._options.history_days), key=lambda row: -row.number)
         return {row.uid: Job(row.number, row.uid, row.folder) for row in rows if row.uid in uids}
 
     def _is_same(self, row: Row) -> bool:
@@ -98,18 +98,7 @@ def _agreed(accounted: JobStatus, recorded: JobStatus | None) -> JobStatus:
     return replace(accounted, exit_code=recorded.exit_code or accounted.exit_code)
 
 
-def _accounted(told: Iterable[Answer]) -> tuple[list[Row], str]:
-    rows: list[Row] = []
-    trouble = ""
-    for answer in told:
-        try:
-            rows += answers.accounted(answer) or ()
-        except SiteError as error:
-            trouble = str(error)
-    return rows, trouble
-
-
-def _recorded(folders: Mapping[int, str], texts: Sequence[str]) -> Iterable[tuple[int, JobStatus]]:
+def _recorded(folders: Mapping[int, str], texts: Sequence[str]) -> Iterator[tuple[int, JobStatus]]:
     for number, text in zip(folders, texts, strict=False):
         status = answers.record(text, number)
         if status is not None:

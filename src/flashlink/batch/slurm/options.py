@@ -23,6 +23,7 @@ RESERVED = (
     *("usage", "version", "wait", "wrap"),
 )
 
+_REST = r"^$|^https://[A-Za-z0-9.:\[\]-]+$|^unix:/.+$|^http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?$"
 _SPOOL = re.compile(r"(/[A-Za-z0-9._-]+)+", re.ASCII)
 _OPTION = re.compile(r"--([a-z][a-z0-9-]*)(=.*)?", re.DOTALL)
 
@@ -98,6 +99,12 @@ class Options(Placement, forbid_unknown_fields=True, frozen=True, kw_only=True):
         login: ``user@host`` of a login node; Slurm's commands are run there by ssh. "" runs them here.
         ssh: Further options of ssh, as ["-p", "2222", "-i", "/etc/flashlink/key"].
         shell: Command that starts a bash where Slurm's commands are.
+        rest: slurmrestd, "https://HOST:PORT" or "unix:PATH", "http://" only on loopback: it is asked in place of
+            Slurm's commands. "" asks the commands.
+        rest_version: Of its interface, as "v0.0.42"; "" takes the newest that both sides know.
+        token_file: File with the user's token for slurmrestd, of mode 0600, that somebody else renews; "" for a socket
+            at which users are known by their accounts.
+        ca_file: Certificates by which slurmrestd is known; "" for the machine's.
         spool: Folder at the site, seen by the login node and all workers, where worker and plugin share no file
             system: the jobs' files travel over the connection. "" where the plugin sees the work folder itself.
         command_seconds: After which a command of Slurm that does not answer is ended.
@@ -108,6 +115,10 @@ class Options(Placement, forbid_unknown_fields=True, frozen=True, kw_only=True):
     login: Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_.-]+@)?[A-Za-z0-9][A-Za-z0-9.:-]*$|^$")] = ""
     ssh: list[str] = []
     shell: Annotated[list[str], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: ["bash"])
+    rest: Annotated[str, msgspec.Meta(pattern=_REST)] = ""
+    rest_version: Annotated[str, msgspec.Meta(pattern=r"^v0\.0\.[0-9]{2,3}$|^$")] = ""
+    token_file: str = ""
+    ca_file: str = ""
     spool: str = ""
     command_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 60
     history_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
@@ -141,6 +152,8 @@ def read(options: Mapping[str, Any]) -> Options:
         raise SiteError(
             f"batch.options.spool: {found.spool!r}: expected an absolute path of letters, digits, '/._-' without '..'"
         )
+    if found.rest and not found.rest.startswith("unix:") and not found.token_file:
+        raise SiteError("batch.options.token_file: missing; slurmrestd at an address admits users by their tokens")
     if found.ssh and not found.login:
         raise SiteError("batch.options.ssh: is of no use without batch.options.login; name the login node")
     return found

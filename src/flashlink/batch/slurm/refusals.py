@@ -49,6 +49,10 @@ NOT_NOW = (
 )
 
 
+class UnsureError(SiteError):
+    """Slurm may have taken in the job though it did not say so."""
+
+
 def refusal(answer: Answer) -> SiteError:
     """What one of Slurm's commands has to say for itself."""
     said = re.sub(r"\b(sbatch|scancel|squeue|sacct|sinfo|scontrol): (error: |fatal: )?", "", answer.problem)
@@ -57,12 +61,8 @@ def refusal(answer: Answer) -> SiteError:
         said = f"no answer in time; {said}"
     if answer.status in (126, 127):
         return SiteError(f"Slurm's commands cannot be run: {said}", transient=True)
-    return SiteError(f"Slurm: {said}", transient=answer.status in TIMED_OUT or _says(answer, NOT_NOW))
-
-
-def is_unsure(answer: Answer) -> bool:
-    """Whether Slurm may have taken in the job though sbatch failed."""
-    return answer.status in TIMED_OUT or answer.status == 0 or _says(answer, UNSURE)
+    kind = UnsureError if answer.status in TIMED_OUT or _says(answer, UNSURE) else SiteError
+    return kind(f"Slurm: {said}", transient=answer.status in TIMED_OUT or _says(answer, NOT_NOW))
 
 
 def _says(answer: Answer, words: Sequence[str]) -> bool:

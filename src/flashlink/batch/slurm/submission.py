@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from flashlink.batch.slurm import commands
 from flashlink.batch.slurm.commands import Answer, Command
 from flashlink.batch.slurm.options import Flavour, Options, Placement, words
-from flashlink.batch.slurm.refusals import refusal
+from flashlink.batch.slurm.refusals import UnsureError, refusal
 from flashlink.batch.system import JobSpec
 from flashlink.errors import SiteError
 
@@ -52,9 +52,14 @@ def place(spec: JobSpec, options: Options) -> Placement:
         if _fits(spec, flavour):
             return flavour.over(options)
     raise SiteError(
-        f"{spec.name} asks for {spec.cpus:g} cores, {_mib(spec.memory)} MiB of memory, {spec.gpus} GPUs and "
+        f"{spec.name} asks for {spec.cpus:g} cores, {mebibytes(spec.memory)} MiB of memory, {spec.gpus} GPUs and "
         f"{spec.walltime} s; it fits none of this site's flavours ({'; '.join(map(_describe, flavours))}): ask for less"
     )
+
+
+def partitions(options: Options) -> list[str]:
+    """Partitions to which jobs of the site may go; "" is Slurm's default."""
+    return [placement.partition for placement in (*options.flavours, options)]
 
 
 def sbatch(spec: JobSpec, options: Options) -> Command:
@@ -105,14 +110,14 @@ def number(answer: Answer) -> int:
     if answer.status == 0 and told.isascii() and told.isdecimal():
         return int(told)
     if answer.status == 0:
-        raise SiteError(f"sbatch answered {told[:80]!r} in place of a job id", transient=True)
+        raise UnsureError(f"sbatch answered {told[:80]!r} in place of a job id", transient=True)
     raise refusal(answer)
 
 
 def _fits(spec: JobSpec, flavour: Flavour) -> bool:
     return (
         (not flavour.cpus or spec.cpus <= flavour.cpus)
-        and (not flavour.memory_mb or _mib(spec.memory) <= flavour.memory_mb)
+        and (not flavour.memory_mb or mebibytes(spec.memory) <= flavour.memory_mb)
         and flavour.min_gpus <= spec.gpus <= flavour.gpus
         and (not flavour.walltime_seconds or spec.walltime <= flavour.walltime_seconds)
     )
@@ -131,9 +136,9 @@ def _describe(flavour: Flavour) -> str:
 def _resources(spec: JobSpec, placement: Placement) -> list[str]:
     found = [f"--cpus-per-task={max(1, math.ceil(spec.cpus))}"]
     if spec.memory:  # Slurm reads 0 as all of the node's
-        found.append(f"--mem={_mib(spec.memory)}")
+        found.append(f"--mem={mebibytes(spec.memory)}")
     if spec.disk and placement.tmp:
-        found.append(f"--tmp={_mib(spec.disk)}")
+        found.append(f"--tmp={mebibytes(spec.disk)}")
     if spec.walltime:
         found.append(f"--time={math.ceil(spec.walltime / 60)}")
     if spec.gpus:
@@ -147,5 +152,6 @@ def _placed(placement: Placement) -> list[str]:
     return [*found, "--exclusive"] if placement.exclusive else found
 
 
-def _mib(size: int) -> int:
+def mebibytes(size: int) -> int:
+    """Bytes in Slurm's unit, rounded up."""
     return math.ceil(size / _MIB)

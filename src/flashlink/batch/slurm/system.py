@@ -1,29 +1,30 @@
-"""Slurm by its own commands: `flashlink.batch.BatchSystem` over `sbatch`, `squeue`, `sacct`, `scancel` and `sinfo`.
+"""Slurm as a `flashlink.batch.BatchSystem`: by its own commands, or by slurmrestd.
 
-One ``squeue`` a sweep tells all jobs of the user, whatever their number. What has left it is looked up in the
+One question a sweep tells all jobs of the user, whatever their number. What has left it is looked up in the
 accounting and in the record that each job leaves in its folder; so sites without accounting lose nothing either. A job
 that nobody knows any more is called lost only after a while, as accounting and file systems lag behind.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from flashlink.batch.slurm import answers, refusals, submission
 from flashlink.batch.slurm.answers import Row
-from flashlink.batch.slurm.books import Books, Job
-from flashlink.batch.slurm.commands import Command
+from flashlink.batch.slurm.books import Books, Job, hold
 from flashlink.batch.slurm.connection import Connection
 from flashlink.batch.slurm.ending import Ending
 from flashlink.batch.slurm.history import History, Past
 from flashlink.batch.slurm.options import read
 from flashlink.batch.slurm.output import Output
+from flashlink.batch.slurm.refusals import UnsureError
+from flashlink.batch.slurm.rest import Rest
+from flashlink.batch.slurm.scheduler import CommandLine, Scheduler
 from flashlink.batch.slurm.spool import Spool
 from flashlink.batch.system import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import SiteError
@@ -41,17 +42,14 @@ ARRIVES = 60.0
 #: forgotten it. And seconds for which a job is missed before that is believed.
 SAVES, MISSED = 60.0, 3.0
 
-#: Seconds to wait for the shells that a former process has left.
-_LOCK_SECONDS = 90.0
-
 _FINAL = (JobState.ENDED, JobState.LOST)
 
 #: A job as the plugin sees it, and as the site does: another folder, where they share no file system.
-_Due = tuple[JobSpec, JobSpec, Command]
+_Due = tuple[JobSpec, JobSpec, Any]
 
 
 class SlurmBatch:
-    """Implements `flashlink.batch.BatchSystem` by Slurm's commands, here or on a login node.
+    """Implements `flashlink.batch.BatchSystem` on Slurm.
 
     Args:
         state: Folder for what it must remember, for this object alone; made if missing.
@@ -68,14 +66,16 @@ class SlurmBatch:
 
     def __init__(self, state: Path, *, cpus: int, memory: int, pods: int, options: Mapping[str, object]) -> None:
         self._options = read(options)
+        rest = Rest(self._options) if self._options.rest else None
         self._told = Capacity(cpus, memory, jobs=pods)
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         state.chmod(0o700)
-        self._lock = _lock(state / "lock")
+        self._lock = hold(state / "lock")
         self._books = Books(state / "slurm.sqlite")
-        self._connection = Connection(self._options, self._lock)
-        self._ending = Ending(self._connection, self._books, self._options)
-        self._history = History(self._connection, self._books, self._options)
+        self._connection = Connection(self._options, self._lock, state)
+        self._scheduler: Scheduler = rest or CommandLine(self._connection, self._options)
+        self._ending = Ending(self._scheduler, self._connection, self._books)
+        self._history = History(self._scheduler, self._connection, self._books, self._options)
         self._spool = Spool(self._connection, self._options) if self._options.spool else None
         self._output = Output(self._spool, self._books, self._options.history_days) if self._spool else None
         self._cluster = ""
@@ -92,7 +92,7 @@ class SlurmBatch:
         for spec in jobs:
             try:
                 at_site = self._spool.at_site(spec) if self._spool else spec
-                new[spec.uid] = (spec, at_site, submission.sbatch(at_site, self._options))
+                new[spec.uid] = (spec, at_site, self._scheduler.describe(at_site))
             except SiteError as error:
                 outcomes[spec.uid] = error
         outcomes.update(self._known(new))
@@ -109,18 +109,17 @@ class SlurmBatch:
             self._spool.send([spec for spec, _, _ in bulk])
         now = time.monotonic()
         self._unsure.update((spec.uid, now) for spec, _, _ in bulk)
-        told = self._connection.run(*(command for _, _, command in bulk))
+        told = self._scheduler.submit([described for _, _, described in bulk])
         outcomes: dict[str, str | SiteError] = {}
         taken, refused = [], []
-        for (spec, at_site, _), answer in zip(bulk, told, strict=True):
-            try:
-                number = submission.number(answer)
+        for (spec, at_site, _), outcome in zip(bulk, told, strict=True):
+            if isinstance(outcome, int):
                 home = "" if at_site is spec else str(spec.folder)
-                taken.append(Job(number, spec.uid, str(at_site.folder), spec.grace, home))
-                outcomes[spec.uid] = self._job_id(number)
-            except SiteError as error:
-                outcomes[spec.uid] = error
-                if refusals.is_unsure(answer):
+                taken.append(Job(outcome, spec.uid, str(at_site.folder), spec.grace, home))
+                outcomes[spec.uid] = self._job_id(outcome)
+            else:
+                outcomes[spec.uid] = outcome
+                if isinstance(outcome, UnsureError):
                     continue
                 refused.append(spec.uid)
             del self._unsure[spec.uid]
@@ -148,8 +147,7 @@ class SlurmBatch:
 
     def _look(self, numbers: set[int]) -> dict[int, JobStatus]:
         """What the queue tells, and for jobs that have left it what is known of their ends."""
-        (told,) = self._connection.run(answers.squeue(self._options.command_seconds))
-        listed = self._by_number(answers.rows(told))
+        listed = self._by_number(self._scheduler.queue())
         self._ending.end_overdue(listed)
         found = {number: listed[number].status for number in numbers & listed.keys()}
         gone = sorted(numbers - listed.keys())
@@ -190,8 +188,7 @@ class SlurmBatch:
         missed = [number for number in unclaimed if now - self._missing.get(number, now) >= MISSED]
         if not missed:
             return {}
-        (told,) = self._connection.run(answers.configuration())
-        booted = answers.boot_time(told) or 0.0
+        booted = self._scheduler.booted() or 0.0
         forgotten = [number for number in missed if 0 <= booted + 1 - unclaimed[number] < SAVES]
         self._forgotten.update(forgotten)
         status = JobStatus(JobState.FORGOTTEN, reason="Slurm's controller was started anew and has forgotten it")
@@ -247,11 +244,9 @@ class SlurmBatch:
         return {uid: self._job_id(job.number) for uid, job in found.items()}
 
     def _in_queue(self, uids: set[str]) -> dict[str, Job]:
-        seconds = self._options.command_seconds
-        queue, places = self._connection.run(answers.squeue(seconds), answers.squeue_places(seconds))
-        folders = answers.places(places)
-        rows = sorted(answers.rows(queue), key=lambda row: -row.number)
-        jobs = {row.uid: Job(row.number, row.uid, folders.get(row.number, "")) for row in rows if row.uid in uids}
+        rows = sorted((row for row in self._scheduler.queue() if row.uid in uids), key=lambda row: -row.number)
+        folders = self._scheduler.places() if rows else {}
+        jobs = {row.uid: Job(row.number, row.uid, folders.get(row.number, "")) for row in rows}
         return self._settled(jobs, jobs)
 
     def _settled(self, jobs: Mapping[str, Job], uids: Iterable[str]) -> dict[str, Job]:
@@ -280,8 +275,7 @@ class SlurmBatch:
         self._learn_cluster()
         numbers = {number for job_id in job_ids if (number := self._number(job_id)) is not None}
         if numbers - self._final.keys():  # as after a start of the plugin
-            (told,) = self._connection.run(answers.squeue(self._options.command_seconds))
-            numbers -= {row.number for row in answers.rows(told) if row.status.state not in _FINAL}
+            numbers -= {row.number for row in self._scheduler.queue() if row.status.state not in _FINAL}
         if self._spool:
             self._spool.remove([job.uid for number in numbers if (job := self._books.job(number)) is not None])
         self._books.remove(numbers)
@@ -290,13 +284,12 @@ class SlurmBatch:
 
     def capacity(self) -> Capacity:
         """Totals of the site; see `BatchSystem.capacity`."""
-        partitions = [placement.partition for placement in (*self._options.flavours, self._options)]
-        (said,) = self._connection.run(answers.sinfo(partitions, self._options.command_seconds))
-        found = answers.capacity(said, self._told.jobs)
+        found = self._scheduler.capacity(self._told.jobs)
         return replace(found, cpus=self._told.cpus or found.cpus, memory=self._told.memory or found.memory)
 
     def close(self) -> None:
         """Let go of the connection and the state; jobs go on."""
+        self._scheduler.close()
         self._connection.close()
         self._books.close()
         os.close(self._lock)
@@ -304,8 +297,7 @@ class SlurmBatch:
     def _learn_cluster(self) -> None:
         """Ask for the cluster's name, once; what was noted of another cluster is forgotten."""
         if not self._cluster:
-            (told,) = self._connection.run(answers.configuration())
-            self._cluster = answers.cluster_name(told)
+            self._cluster = self._scheduler.cluster()
             self._books.belong_to(self._cluster)
 
     def _job_id(self, number: int) -> str:
@@ -316,21 +308,3 @@ class SlurmBatch:
         prefix, _, number = job_id.rpartition(":")
         ours = prefix == f"{self.name}:{self._cluster}" and number.isascii() and number.isdecimal()
         return int(number) if ours and len(number) <= 18 else None
-
-
-def _lock(path: Path) -> int:
-    """Hold the state; a shell of a former process may do so until it has ended."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    limit = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > limit:
-                os.close(handle)
-                raise SiteError(
-                    f"{path.parent}: another flashlink process uses this state; stop it, or give a folder of its own"
-                ) from None
-            time.sleep(0.1)
-        else:
-            return handle
