@@ -1,7 +1,8 @@
 """What a running job costs its node: processes, memory and CPU time of flashlink's own, without the container's.
 
 A pod of one container that sleeps, and one that writes a line ten times a second, each with limits of memory and disk,
-as host processes. CPU time is that of all processes of the job but the container's, over SECONDS.
+as host processes. CPU time is that of all processes of the job but the container's, over SECONDS, when the job has run
+for long enough to be looked at less often (`pace` in the runtime).
 
 Run: .venv/bin/python benchmarks/job_watch.py [SECONDS]
 """
@@ -87,7 +88,7 @@ def main() -> None:
     for name, script in PODS.items():
         with tempfile.TemporaryDirectory(prefix="flashlink-watch-") as folder:
             job = start(script, Path(folder))
-            time.sleep(3)
+            time.sleep(12)
             processes = own(job.pid)
             before, began = seconds(processes), time.monotonic()
             time.sleep(duration)

@@ -21,7 +21,7 @@ UNITS = {
 }
 
 #: What takes longest, by the start of the test ids, in the order in which it begins. The first makes the lab, so what
-#: the other worker begins with should not need it.
+#: the other workers begin with should not need it.
 FIRST = (
     "tests/lab/test_main_job.py",
     "tests/lab/condor/",

@@ -41,6 +41,19 @@ def ends(job: Any) -> dict[str, tuple[int, str]]:
     return {event.container: (event.exit, event.cause) for event in job.events if isinstance(event, journal.Ended)}
 
 
+@pytest.mark.slow
+def test_who_has_run_for_long_is_looked_at_less_often_but_ends_all_the_same(start: Start) -> None:
+    late = ("sh", "-c", f'sleep 11; exec {sys.executable} -c "$0" 150', HOLD)
+    greedy = Container("greedy", "", late, limits=Resources(memory=64 * MEBI))
+    job = start(greedy, shell("other", "sleep 11.5; echo well; exit 3"), shell("third", "sleep 60"), grace=1)
+    job.wait_for(lambda: set(ends(job)) == {"greedy", "other"}, 40)
+    assert ends(job) == {"greedy": (137, "oom"), "other": (3, "exited")}
+    assert job.log("other") == b"well\n"
+    job.process.terminate()
+    job.wait(20)
+    assert ends(job)["third"][1] == "cancelled"
+
+
 def test_a_container_over_its_memory_is_killed_and_the_others_go_on(start: Start) -> None:
     job = start(hold("greedy", 150, 64), shell("other", "sleep 4; echo well"))
     assert job.wait(60) == 137

@@ -29,9 +29,11 @@ declare_container() {
 
 # PID: wait until it has ended, whatever signals come meanwhile; its exit status in $code.
 await() {
+  local pause looks_at_once since=$SECONDS
   # Not by `wait` alone: bash loses the end of a child when a trap interrupts `wait` at that very moment.
   while kill -0 "$1" 2>/dev/null; do
-    tick 0.05
+    pace "$since"
+    tick "$pause"
     tend_job
   done
   while :; do
@@ -47,6 +49,13 @@ end_helper() {
   local code
   kill_group "$1"
   await "$1"
+}
+
+# SINCE: how long to wait between two looks at what runs since then, in $pause, and what such a look counts for in $looks_at_once.
+# Most jobs run for long, and two hundred on a node that look twenty times a second take two of its cores.
+pace() {
+  pause=0.05 looks_at_once=1
+  ((SECONDS - $1 < 10)) || pause=0.25 looks_at_once=5
 }
 
 # SECONDS: pause without a process; nothing ever comes from descriptor 9 (see `run_pod`).
@@ -118,11 +127,13 @@ start_instance() {
 
 # Wait for the container's first process.
 await_container() {
+  local pause looks_at_once
   while kill -0 "$child" 2>/dev/null; do
+    pace "$((${#ending} ? SECONDS : began))"
     if [[ $message_linked ]]; then
-      tick 0.05
+      tick "$pause"
     else
-      tick_until_up 0.05
+      tick_until_up "$pause"
     fi
     watch_instance
     mind_container
@@ -167,9 +178,10 @@ end_instance() {
   journal ended "$name" "instance=$instance" "exit=$code" "cause=$cause" ${again:+again=yes}
 }
 
-# Called twenty times a second while the container runs: what is worth a look less often is looked at less often.
+# Called while the container runs. `looks` goes up by twenty a second, whatever the pace; at the slower one it is a multiple of
+# five. What is worth a look less often is looked at less often.
 watch_instance() {
-  looks=$((looks + 1))
+  looks=$(((looks / looks_at_once + 1) * looks_at_once))
   keep_log_flowing
   note_log
   ((looks % 5)) || note_beside

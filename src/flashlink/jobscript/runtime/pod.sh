@@ -277,8 +277,8 @@ kill_tagged() {
   done
 }
 
-# The processes of this machine that carry the pod's mark, in `tagged`. grep reads a thousand environments in the time that
-# bash takes for twenty; where there is none, or there are too many for it, bash does.
+# The processes of this machine that carry the pod's mark, in `tagged`. grep reads environments a dozen times as quickly as bash;
+# where there is no grep, or there are too many for it, bash reads them.
 find_tagged() {
   local entry names IFS=$'\n'
   local -a entries=(/proc/[0-9]*/environ) # before the fork of grep, which carries the mark as well
