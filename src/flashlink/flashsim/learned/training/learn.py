@@ -51,7 +51,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identification: Settings = Settings(trunk=(128, 128, 64), head=64, components=10, epochs=18, batch=256)
     vertex: Settings = Settings(trunk=(64, 48), head=24, epochs=24, batch=256)
     ghosts: Settings = Settings(trunk=(32, 32), head=32, epochs=16, batch=128)
-    ghost: Settings = Settings(trunk=(64, 48), head=16, epochs=48, batch=128, patience=6)
+    ghost: Settings = Settings(trunk=(96, 64), head=24, components=8, epochs=80, batch=128, patience=8)
     photon: Settings = Settings(trunk=(96, 96, 64), head=32, epochs=10, batch=1024)
     cluster: Settings = Settings(trunk=(96, 64, 48), head=24, epochs=16, batch=256)
 
@@ -119,7 +119,7 @@ def learn(
         versions={name: version(name) for name in ("jax", "numpy", "onnx", "optax")},
         photons=digests[2],
     )  # fmt: skip
-    chains, described = _kept(keep, only) if keep else ({}, {})
+    chains, described = _kept(keep, only, origin) if keep else ({}, {})
     for problem in found.problems:
         if problem.name in only:
             settings = getattr(plan, problem.name)
@@ -144,12 +144,12 @@ def learn(
     return Models(manifest, chains)
 
 
-def _kept(models: Models, only: Collection[str]) -> tuple[dict[str, Chain], dict[str, Described]]:
-    """The chains that are not trained, with what they were learned from."""
-    names = [name for name in models.chains if name not in only]
-    described = {name: models.manifest.chains[name] for name in names}
-    return {name: models.chains[name] for name in names}, {
-        name: replace(one, origin=one.origin or models.manifest.origin) for name, one in described.items()
+def _kept(models: Models, only: Collection[str], origin: Origin) -> tuple[dict[str, Chain], dict[str, Described]]:
+    """The chains that are not trained, with what they were learned from if that is not `origin`."""
+    described = {name: one for name, one in models.manifest.chains.items() if name not in only}
+    origins = {name: one.origin or models.manifest.origin for name, one in described.items()}
+    return {name: models.chains[name] for name in described}, {
+        name: replace(one, origin=None if origins[name] == origin else origins[name]) for name, one in described.items()
     }
 
 
