@@ -126,7 +126,7 @@ def test_photons_come_at_least_as_often_with_more_energy_and_hardly_from_the_hol
             np.full(count, 60.0),
         )  # fmt: skip
         assert np.isfinite(features(place)).all()
-        drawn = model.found.sample(features(place), np.random.default_rng(1).uniform(size=(1, count)))
+        drawn = model.found.sample(features(place), np.random.default_rng(1).uniform(size=(2, count)))
         return drawn["cluster"].mean()
 
     energies = [share(energy, 1200) for energy in (1000, 2000, 5000, 20_000)]

@@ -9,8 +9,8 @@
            vertex.onnx            event ─► covariance and pulls of the primary vertex
            ghosts.onnx            event ─► how many ghosts it has
            ghost.onnx             event ─► all variables of each
-           photon.onnx            photon ─► whether it makes a cluster
-           cluster.onnx           photon ─► energy, covariance, pulls and likelihood of the cluster
+           photon.onnx            photon ─► whether it makes a cluster, its energy
+           cluster.onnx           photon, measured energy ─► covariance, pulls and likelihood of the cluster
 
 Ghosts and photons are missing where the training had none. No file holds code: ONNX is a graph of mathematical
 operators, and the manifest is JSON.

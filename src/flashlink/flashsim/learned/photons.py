@@ -1,4 +1,6 @@
-"""Learned photons: whether one makes a cluster, then its residuals, covariance and likelihood jointly.
+"""Learned photons: whether one makes a cluster and of what energy, then place, covariance and likelihood jointly.
+
+The energy is drawn beside the efficiency, by a network that does not have to know how sharply all else follows from it.
 
 Residuals and errors are along and across the direction from the beam: the depth of a shower moves its place along it,
 so there the two hardly correlate. That direction is of the true place for residuals, of the cluster's for its errors.
@@ -25,6 +27,12 @@ FEATURES = (
     "origin z", "origin rho", "log origin rho", "multiplicity",
 )  # fmt: skip
 
+#: What the cluster is conditioned on besides: `measured`.
+MEASURED = (*FEATURES, "measured E / true E", "log measured E", "1/sqrt(measured E)")
+
+#: The variable that is drawn beside the efficiency.
+RATIO = "log energy ratio"
+
 #: The order of the factor of Cholesky: the energy first, on whose error those of the place depend.
 ORDER = ("energy", "along", "across")
 
@@ -34,8 +42,8 @@ _BACK = np.argsort(_PLACES)
 
 SIGMAS, PARTIALS = numbers.names(ORDER)
 
-#: In the order in which they are drawn: what the errors follow from, the errors, what is in units of them.
-VARIABLES = ("log energy ratio", *SIGMAS, *PARTIALS, "pull along", "pull across", "photon_dll")
+#: Those of a cluster besides: the errors, then what is in units of them.
+VARIABLES = (*SIGMAS, *PARTIALS, "pull along", "pull across", "photon_dll")
 
 #: A cluster that lost more of its energy would not be found: the least ratio to the true one.
 _LEAST_RATIO = 0.01
@@ -85,14 +93,20 @@ def features(condition: PhotonCondition) -> Floats:
     )
 
 
+def measured(condition: PhotonCondition, ratio: Floats) -> Floats:
+    """The last columns of `MEASURED`, of clusters, from `RATIO`; shape (clusters, 3)."""
+    log_e = condition.log_e + ratio / np.log(10)
+    return np.stack([10 * ratio, log_e - 3.5, np.sqrt(10 ** (3 - log_e))], axis=1)
+
+
 def encoded(clusters: Clusters, condition: PhotonCondition) -> dict[str, Floats]:
-    """`VARIABLES` of clusters, each of shape (clusters,); the condition is that of their photons, row by row."""
+    """`RATIO` and `VARIABLES` of clusters, each of shape (clusters,); the condition is that of their photons."""
     away = _turned(clusters.residual, _direction(condition.x, condition.y), back=False)
     axes = _direction(condition.x + clusters.residual[:, 0], condition.y + clusters.residual[:, 1])
     matrices = _turned(_turned(clusters.covariance, axes, back=False).transpose(0, 2, 1), axes, back=False)
     log_sigma, partials, _ = numbers.encoded(matrices[:, _PLACES][:, :, _PLACES])
     return {
-        "log energy ratio": np.log(np.maximum(1 + clusters.residual[:, 2], _LEAST_RATIO)),
+        RATIO: np.log(np.maximum(1 + clusters.residual[:, 2], _LEAST_RATIO)),
         **dict(zip((*SIGMAS, *PARTIALS), np.concatenate([log_sigma, partials]), strict=True)),
         "pull along": away[:, 0] / np.exp(log_sigma[1]),
         "pull across": away[:, 1] / np.exp(log_sigma[2]),
@@ -106,7 +120,7 @@ def decoded(values: Mapping[str, Floats], condition: PhotonCondition) -> Cluster
         [
             values["pull along"] * np.exp(values[SIGMAS[1]]),
             values["pull across"] * np.exp(values[SIGMAS[2]]),
-            np.exp(values["log energy ratio"]) - 1,
+            np.exp(values[RATIO]) - 1,
         ],
         axis=1,
     )
@@ -138,8 +152,8 @@ class LearnedPhotons:
     """`flashlink.flashsim.parameterizations.interface.PhotonModel` by two chains.
 
     Attributes:
-        found: Of whether a photon makes a cluster.
-        chain: Of the cluster.
+        found: Of whether a photon makes a cluster, and the ratio of its energy to the true one.
+        chain: Of all else of the cluster.
         ranges: What the training had.
     """
 
@@ -157,11 +171,13 @@ class LearnedPhotons:
         reach = self.ranges.reach
         inside = np.flatnonzero((np.abs(condition.x) <= reach[0]) & (np.abs(condition.y) <= reach[1]))
         seen, draws = features(condition[inside]), draws[inside]
-        made = np.flatnonzero(self.found.sample(seen, draws.uniform("simulate/photon", 1))["cluster"])
+        drawn = self.found.sample(seen, draws.uniform("simulate/photon", len(self.found.variables)))
+        made = np.flatnonzero(drawn["cluster"])
+        rows, ratio = inside[made], drawn[RATIO][made]
+        condition = condition[rows]
+        seen = np.concatenate([seen[made], measured(condition, ratio)], axis=1)
         uniform = draws[made].uniform("simulate/cluster", len(self.chain.variables))
-        values = self.chain.sample(seen[made], uniform)
-        rows = inside[made]
-        return rows, decoded(values, condition[rows])
+        return rows, decoded({**self.chain.sample(seen, uniform), RATIO: ratio}, condition)
 
     def in_range(self, condition: PhotonCondition) -> npt.NDArray[np.bool_]:
         """Whether the energy is one of the training's and the place is where clusters were."""

@@ -66,14 +66,23 @@ def photon_problems(generated: Columns, clusters: Columns, z: float) -> tuple[ph
     condition, rows, made = matched_clusters(dict(generated), dict(clusters), z)
     found = np.zeros(len(condition))
     found[rows] = 1
+    ranges = photons.PhotonRanges.of(z, condition, rows)
     seen, of_photon = photons.features(condition), photons_of(dict(generated))
     event, weight = of_photon["event"], weights(of_photon)
-    values = photons.encoded(made, condition[rows])
-    names = photons.FEATURES
+    condition = condition[rows]
+    values = photons.encoded(made, condition)
+    ratio = np.zeros(len(found))
+    ratio[rows] = values[photons.RATIO]
+    efficiency = (
+        Classes.of("cluster", found),
+        Continuous.of(photons.RATIO, values[photons.RATIO], "cluster", (False, True)),
+    )
+    of_photons = {"cluster": found, photons.RATIO: ratio}
+    of_clusters = np.concatenate([seen[rows], photons.measured(condition, values[photons.RATIO])], axis=1)
     variables = tuple(Continuous.of(name, values[name]) for name in photons.VARIABLES)
-    return photons.PhotonRanges.of(z, condition, rows), [
-        Problem("photon", names, seen, (Classes.of("cluster", found),), {"cluster": found}, event, weight),
-        Problem("cluster", names, seen[rows], variables, values, event[rows], weight[rows]),
+    return ranges, [
+        Problem("photon", photons.FEATURES, seen, efficiency, of_photons, event, weight),
+        Problem("cluster", photons.MEASURED, of_clusters, variables, values, event[rows], weight[rows]),
     ]
 
 

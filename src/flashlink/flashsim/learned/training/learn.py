@@ -53,7 +53,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ghosts: Settings = Settings(trunk=(32, 32), head=32, epochs=16, batch=128)
     ghost: Settings = Settings(trunk=(96, 64), head=24, components=8, epochs=80, batch=128, patience=8)
     photon: Settings = Settings(trunk=(96, 96, 64), head=32, epochs=10, batch=1024)
-    cluster: Settings = Settings(trunk=(96, 64, 48), head=24, epochs=16, batch=256)
+    cluster: Settings = Settings(trunk=(96, 64, 48), head=24, epochs=16, batch=256, patience=16)
 
 
 _Plan = TypeVar("_Plan", bound=Plan)
