@@ -11,10 +11,12 @@ from flashlink.errors import RequestError
 from flashlink.flashsim.gun import fire
 from flashlink.flashsim.learned import models, targets
 from flashlink.flashsim.learned.chain import ROWS, Chain
+from flashlink.flashsim.learned.training.calibrate import calibrated
 from flashlink.flashsim.learned.training.export import exported
 from flashlink.flashsim.learned.training.fit import Rows, Settings, fit
 from flashlink.flashsim.learned.training.learn import Plan, read_plan
 from flashlink.flashsim.learned.training.network import Shape, initial, log_likelihood, see
+from flashlink.flashsim.learned.training.problem import Problem
 from flashlink.flashsim.learned.variables import Classes, Continuous
 from flashlink.flashsim.matching import rows_of
 from flashlink.flashsim.parameterizations.condition import Condition
@@ -130,6 +132,36 @@ def test_the_exported_graph_draws_from_the_distribution_that_was_trained():
         distance = np.abs(np.searchsorted(np.sort(values), places) / len(values) - below).max()
         assert distance < 2.2 / np.sqrt(len(values))
     assert (drawn["kind"][:, None] == kinds).mean(axis=0) == pytest.approx(probability, abs=0.015)
+
+
+def test_a_calibrated_chain_has_the_distribution_of_the_training_down_to_narrow_lines():
+    random = np.random.default_rng(6)
+    rows = 30_000
+    line = -16.65 + 1e-3 * np.abs(random.normal(size=rows))
+    values = np.where(random.uniform(size=rows) < 0.6, line, random.normal(-5, 6, rows))
+    kind = random.integers(0, 2, rows).astype(float)
+    condition, ones = random.normal(size=(rows, 1)), np.ones(1, dtype=np.float32)
+    variables = (
+        Classes.of("kind", kind),
+        Continuous.of("value", values[kind > 0], "kind", (False, True)),
+    )
+    shape = Shape(1, variables, (8,), 8, 3)
+    chain = Chain(variables, 1, exported(initial(shape, 5), shape, 0 * ones, ones, np.array([[-9.0], [9.0]])))
+    values[kind == 0] = 0
+    # What has no weight is far away.
+    weight = np.where(random.uniform(size=rows) < 0.5, 2.0, 0.0)
+    known = {"kind": kind, "value": np.where((weight > 0) | (kind == 0), values, 1e3)}
+    problem = Problem("toy", ("x",), condition, variables, known, np.arange(rows), weight)
+    distances = []
+    for one in (chain, calibrated(chain, problem, 1)):
+        drawn = one.sample(condition, random.uniform(size=(2, rows)))
+        assert (drawn["value"][drawn["kind"] == 0] == 0).all()
+        ours, theirs = np.sort(drawn["value"][drawn["kind"] > 0]), np.sort(values[(kind > 0) & (weight > 0)])
+        both = np.concatenate([ours, theirs])
+        below = [np.searchsorted(sample, both, side="right") / len(sample) for sample in (ours, theirs)]
+        distances.append(np.abs(below[0] - below[1]).max())
+    assert distances[0] > 0.05
+    assert distances[1] < 0.03
 
 
 def test_efficiency_resolution_and_identification_are_learned(held_out, simulated):

@@ -30,8 +30,8 @@ from flashlink.flashsim.states import Columns, moved, moved_covariance, state_co
 #: range that the parameterizations were trained in.
 SIMULATED = RECONSTRUCTED | {"extrapolated": "bool"}
 
-#: Particles that are simulated at once: the working arrays of one batch stay in the cache.
-BATCH = 8192
+#: Particles that are simulated at once: so many that the last chunk of a network, which is filled up, costs little.
+BATCH = 32768
 
 
 def simulate(generated: Columns, learned: Parameterizations, seed: int, batch: int = BATCH) -> Rows:

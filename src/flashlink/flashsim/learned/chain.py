@@ -67,8 +67,8 @@ class Chain:
         Returns:
             Values by name of the variable, shape (rows,); 0 where a variable is absent.
         """
-        inside = self._inside(condition, uniform)
-        by_name = {variable.name: column for variable, column in zip(self.variables, inside, strict=True)}
+        drawn = self.inside(condition, uniform)
+        by_name = {variable.name: column for variable, column in zip(self.variables, drawn, strict=True)}
         values = {variable.name: variable.decode(by_name[variable.name]) for variable in self.variables}
         for variable in self.variables:
             if isinstance(variable, Continuous) and variable.when:
@@ -76,8 +76,8 @@ class Chain:
                 values[variable.name] = np.where(there, values[variable.name], 0.0)
         return values
 
-    def _inside(self, condition: Floats, uniform: Floats) -> Floats:
-        """What the network answers, shape (variables, rows)."""
+    def inside(self, condition: Floats, uniform: Floats) -> Floats:
+        """What the network answers before it is mapped back, shape (variables, rows); arguments as for `sample`."""
         count = len(condition)
         inside = np.empty((len(self.variables), count))
         for start in range(0, count, ROWS):

@@ -22,6 +22,7 @@ from flashlink.flashsim.learned.features import FEATURES, MEASURED, Ranges, feat
 from flashlink.flashsim.learned.models import CHAINS, FORMAT, OPTIONAL, Described, Manifest, Models, Origin, Trained
 from flashlink.flashsim.learned.photons import PhotonRanges
 from flashlink.flashsim.learned.quality import Degrees
+from flashlink.flashsim.learned.training.calibrate import calibrated
 from flashlink.flashsim.learned.training.event import event_problems, photon_problems
 from flashlink.flashsim.learned.training.fit import Progress, Rows, Settings, fit
 from flashlink.flashsim.learned.training.network import Shape
@@ -305,4 +306,5 @@ def _trained(
         head=settings.head,
         components=settings.components,
     )
-    return Chain(problem.variables, shape.inputs, model), Described(problem.inputs, problem.variables, trained)
+    chain = calibrated(Chain(problem.variables, shape.inputs, model), problem, seed)
+    return chain, Described(problem.inputs, chain.variables, trained)
