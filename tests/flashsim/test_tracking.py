@@ -93,7 +93,7 @@ def pairs(items):
     return {item["key"]: item["value"] for item in items}
 
 
-def test_metrics_and_settings_are_kept_at_the_server_and_in_files(
+def test_metrics_settings_and_models_are_kept_at_the_server_and_in_files(
     samples, tmp_path, port, serve, monkeypatch, capfd
 ):  # fmt: skip
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
@@ -120,6 +120,9 @@ def test_metrics_and_settings_are_kept_at_the_server_and_in_files(
         for kind in ("training_loss", "validation_loss"):
             sent = history(port, run, f"{row['chain']}/{kind}")
             assert sent[int(row["epoch"])] == pytest.approx(float(row[kind]))
+
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "kept").rglob("*") if path.is_file()}
+    assert kept == {path.name: path.read_bytes() for path in (tmp_path / "models").iterdir()}
 
     options = ["--search", f"{samples}/search.toml", "--trials", "2", "--checkpoints", str(tmp_path / "checkpoints")]
     assert train(samples, tmp_path / "best.toml", *options) == 0

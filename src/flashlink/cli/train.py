@@ -83,6 +83,7 @@ def command(
                 keep=read(keep) if keep else None, checkpoints=checkpoints, told=_told(output / "metrics.csv", run),
             )  # fmt: skip
             write(output, models)
+            run.keep(output)
         origin = models.manifest.origin
         step.events, step.particles, step.tracks = origin.events, origin.particles, origin.tracks
         for name, described in models.manifest.chains.items():

@@ -82,6 +82,7 @@ class Run:
     ) -> None:  # fmt: skip
         self.tags = tags
         self._name, self._parameters, self._say = name, parameters, say
+        self._files: list[Path] = []
         self._waiting: list[tuple[str, float, int, int]] = []
         self._server: _Server | None = None
         self._away = not os.environ.get("MLFLOW_TRACKING_URI")
@@ -94,13 +95,20 @@ class Run:
         if not self._away:
             self._attempt(self._send)
 
+    def keep(self, path: Path) -> None:
+        """Keep a file, or all files of a folder, with the run when it ends."""
+        self._files.append(path)
+
     def end(self, status: str) -> None:
         """Send what is still to be sent, and end the run as MLflow calls it: FINISHED, FAILED or KILLED."""
         if self._set:
             self._attempt(lambda: self._finish(status))
 
     def _finish(self, status: str) -> None:
-        self._send().end(status, self.tags)
+        server = self._send()
+        for path in self._files:
+            server.upload(path)
+        server.end(status, self.tags)
 
     def _send(self) -> _Server:
         if self._server is None:
@@ -115,14 +123,14 @@ class Run:
         except ModuleNotFoundError as error:
             self._tell(f"its client is missing ({error.name}); pip install 'flashlink[mlflow]'")
         except Exception as error:
-            # Whatever MLflow, its transport raises: a training of hours is worth more.
+            # Whatever MLflow, its transport or its place for files raises: a training of hours is worth more.
             self._tell(" ".join(str(error).split()))
 
     def _tell(self, reason: str) -> None:
         if not self._away:
             # Its address may hold a password.
             reason = re.sub(r"//[^/@\s]*@", "//", reason)[:160]
-            self._say(f"MLflow: {reason}; the training goes on, its metrics are in the files")
+            self._say(f"MLflow: {reason}; the training goes on, its metrics and models are in the files")
         self._away = True
 
 
@@ -152,6 +160,12 @@ class _Server:
         items = [Metric(*metric) for metric in metrics]
         for start in range(0, len(items), _MOST_METRICS):
             self._client.log_batch(self._run, metrics=items[start : start + _MOST_METRICS])
+
+    def upload(self, path: Path) -> None:
+        if path.is_dir():
+            self._client.log_artifacts(self._run, str(path), path.name)
+        else:
+            self._client.log_artifact(self._run, str(path))
 
     def end(self, status: str, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
