@@ -176,3 +176,7 @@ def test_a_simulation_starts_without_what_only_training_and_reports_need():
 def test_help_does_not_load_the_simulation():
     code = "import sys; from flashlink.cli import main; main(['generate', '--help']); sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_a_sample_notes_its_command_without_the_names_of_files(generated):
+    assert metadata(generated)["command"] == "flashlink generate --events 5 --first-event 20 --seed 1"

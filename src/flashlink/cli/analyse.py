@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from flashlink.cli.invocation import invocation
+
 
 @click.command()
 @click.argument("reconstructed", type=click.Path(path_type=Path), nargs=-1, required=True)
@@ -43,7 +45,7 @@ def command(
         if generated:
             truth = read_chunks(generated, TRUTH, np.unique(candidates["event"]))
             candidates["true"] = is_true(candidates, truth)
-        noted = {"step": "analyse", "version": __version__, "selection": asdict(selection)}
+        noted = {"step": "analyse", "version": __version__, "selection": asdict(selection), "command": invocation()}
         write(output, candidates, CANDIDATES, noted | {"reconstructed": list(digests(reconstructed))})
         step.numbers["jpsi"] = int((candidates["pdg"] == JPSI).sum())
         step.numbers["b"] = int((candidates["pdg"] != JPSI).sum())

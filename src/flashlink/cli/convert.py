@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flashlink.cli.invocation import invocation
+
 if TYPE_CHECKING:
     from flashlink.flashsim.files import Columns
 
@@ -116,5 +118,5 @@ def _take_in(
             events += len(first_rows(part["event"]))
             yield part
 
-    rows = write_parts(output, counted(), schema, noted | {"versions": {"flashlink": __version__}})
+    rows = write_parts(output, counted(), schema, noted | {"versions": {"flashlink": __version__}, "command": invocation()})
     return events, rows

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from flashlink.cli.invocation import invocation
+
 
 @click.command()
 @click.option("--events", type=int, required=True, help="How many collisions.")
@@ -56,12 +58,12 @@ def command(
             fired = fire_events(
                 events, int(gun), gun_p, gun_eta, seed, first_event=first_event, per_event=gun_particles
             )
-            write_parts(output, counted(fired.parts), GENERATED, fired.metadata)
+            write_parts(output, counted(fired.parts), GENERATED, fired.metadata | {"command": invocation()})
             return
         process = B_TO_JPSI_K
         if settings or signal is not None or decay:
             lines = read_settings(settings) if settings else process.settings
             process = Process(lines, signal or 0, decay)
         production = Production(events, first_event, seed, process)
-        write_parts(output, counted(production.parts()), GENERATED, production.metadata)
+        write_parts(output, counted(production.parts()), GENERATED, production.metadata | {"command": invocation()})
         step.numbers["tried"] = production.tried

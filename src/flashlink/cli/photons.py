@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from flashlink.cli.invocation import invocation
+
 
 @click.command()
 @click.argument("generated", type=click.Path(path_type=Path))
@@ -46,5 +48,6 @@ def command(generated: Path, parameterizations: Path | None, seed: int, output: 
                 yield simulate_photons(particles, known, seed)
 
         noted = {"kind": "photons", "by": "flash", "seed": seed, "versions": {"flashlink": __version__}}
+        noted["command"] = invocation()
         noted |= {"parameterizations": digest, "trained_on": list(learned.trained_on), "generated": metadata(generated)}
         step.numbers["clusters"] = write_parts(output, parts(), SIMULATED_PHOTONS, noted)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from flashlink.cli.invocation import invocation
+
 
 @click.command()
 @click.argument("generated", type=click.Path(path_type=Path))
@@ -43,7 +45,7 @@ def command(generated: Path, seed: int, output: Path, record: Path | None, photo
                 step.particles += int((particles["stable"] & (particles["charge"] != 0)).sum())
                 yield tracks
 
-        noted = provenance(seed) | {"generated": metadata(generated)}
+        noted = provenance(seed) | {"generated": metadata(generated), "command": invocation()}
         step.tracks = write_parts(output, parts(), RECONSTRUCTED, noted)
         if photons:
             clusters = (reconstruct_photons(particles, seed) for particles in batches([generated], GENERATED))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from flashlink.cli.invocation import invocation
+
 
 @click.command()
 @click.argument("generated", type=click.Path(path_type=Path))
@@ -57,6 +59,7 @@ def command(
                 yield tracks | {"weight": np.full(len(tracks["event"]), 1 / times)}
 
         noted = provenance(learned, seed) | {"parameterizations": digest, "generated": metadata(generated)}
+        noted["command"] = invocation()
         if times > 1:
             noted["times"] = times
         step.tracks = write_parts(output, parts(), SIMULATED | (WEIGHT if times > 1 else {}), noted)
