@@ -63,7 +63,16 @@ def children(pid: int) -> list[int]:
 
 
 def watchers(job: Any) -> list[int]:
-    return [pid for pid, parent in shells(job).items() if parent == job.process.pid and not supervises(pid)]
+    """Watchers that are ready; the main shell has other children too, for moments."""
+    return [pid for pid, parent in shells(job).items() if parent == job.process.pid and ignores_term(pid)]
+
+
+def ignores_term(pid: int) -> bool:
+    try:
+        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    except OSError:  # it has ended
+        return False
+    return bool(int(lines["SigIgn"], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def supervisor(job: Any) -> int:
