@@ -118,5 +118,6 @@ def _take_in(
             events += len(first_rows(part["event"]))
             yield part
 
-    rows = write_parts(output, counted(), schema, noted | {"versions": {"flashlink": __version__}, "command": invocation()})
+    noted = noted | {"versions": {"flashlink": __version__}, "command": invocation()}
+    rows = write_parts(output, counted(), schema, noted)
     return events, rows

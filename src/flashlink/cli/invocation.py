@@ -20,17 +20,13 @@ def invocation() -> str:
         name = parameter.name or ""
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and not isinstance(parameter.type, click.Path):
-            words += _words(parameter, context.params[name])
+            values = context.params[name]
+            for value in values if parameter.multiple else (values,):
+                words += [parameter.opts[0], *_words(value)]
     return shlex.join(words)
 
 
-def _words(parameter: click.Parameter, value: object) -> list[str]:
-    values = value if parameter.multiple else (value,)
-    assert isinstance(values, tuple)
-    return [word for each in values for word in (parameter.opts[0], *_parts(each))]
-
-
-def _parts(value: object) -> list[str]:
+def _words(value: object) -> list[str]:
     if value is True:
         return []
     return [str(part) for part in value] if isinstance(value, tuple) else [str(value)]
