@@ -17,7 +17,7 @@ from flashlink.flashsim.learned.training.fit import Rows, Settings, fit
 from flashlink.flashsim.learned.training.learn import Plan, read_plan
 from flashlink.flashsim.learned.training.network import Shape, initial, log_likelihood, see
 from flashlink.flashsim.learned.training.problem import Problem
-from flashlink.flashsim.learned.variables import Classes, Continuous
+from flashlink.flashsim.learned.variables import Classes, Continuous, Curve
 from flashlink.flashsim.matching import rows_of
 from flashlink.flashsim.parameterizations.condition import Condition
 from flashlink.flashsim.parameterize import residuals
@@ -97,7 +97,10 @@ def test_an_interrupted_training_goes_on_to_the_same_end(tmp_path):
 
 def test_the_exported_graph_draws_from_the_distribution_that_was_trained():
     random = np.random.default_rng(2)
-    variables = (Classes("kind", (0.0, 1.0, 2.0)), Continuous("value", (-20.0, 20.0), (-20.0, 20.0), (-1e3, 1e3)))
+    variables = (
+        Classes("kind", (0.0, 1.0, 2.0)),
+        Continuous("value", Curve((-20.0, 20.0), (-20.0, 20.0)), (-1e3, 1e3)),
+    )
     shape = Shape(1, variables, (8,), 8, 3)
     parameters = initial(shape, 5)
     parameters["answer"] = random.normal(0, 0.2, parameters["answer"].shape).astype(np.float32)
@@ -105,7 +108,7 @@ def test_the_exported_graph_draws_from_the_distribution_that_was_trained():
     ones = np.ones(1, dtype=np.float32)
     model = exported(parameters, shape, 0 * ones, ones, np.array([[-9.0], [9.0]]))
     rows = 20_000
-    drawn = Chain(variables, 1, model).sample(np.full((rows, 1), 0.4), random.uniform(size=(2, rows)))
+    drawn = Chain(variables, ("x",), model).sample(np.full((rows, 1), 0.4), random.uniform(size=(2, rows)))
     condition = np.full((1, 1), 0.4, dtype=np.float32)
     kinds = np.arange(3.0)
     probability = []
@@ -146,7 +149,7 @@ def test_a_calibrated_chain_has_the_distribution_of_the_training_down_to_narrow_
         Continuous.of("value", values[kind > 0], "kind", (False, True)),
     )
     shape = Shape(1, variables, (8,), 8, 3)
-    chain = Chain(variables, 1, exported(initial(shape, 5), shape, 0 * ones, ones, np.array([[-9.0], [9.0]])))
+    chain = Chain(variables, ("x",), exported(initial(shape, 5), shape, 0 * ones, ones, np.array([[-9.0], [9.0]])))
     values[kind == 0] = 0
     # What has no weight is far away.
     weight = np.where(random.uniform(size=rows) < 0.5, 2.0, 0.0)
@@ -162,6 +165,25 @@ def test_a_calibrated_chain_has_the_distribution_of_the_training_down_to_narrow_
         distances.append(np.abs(below[0] - below[1]).max())
     assert distances[0] > 0.05
     assert distances[1] < 0.03
+
+
+def test_chains_are_calibrated_apart_where_the_condition_is_of_another_kind():
+    random = np.random.default_rng(7)
+    rows = 20_000
+    first = random.integers(0, 2, rows).astype(float)
+    values = np.where(first > 0, random.uniform(0, 1, rows), random.uniform(5, 6, rows))
+    condition, scale = np.stack([first, 1 - first], axis=1), np.ones(2, dtype=np.float32)
+    variables = (Continuous.of("value", values),)
+    shape = Shape(2, variables, (8,), 8, 3)
+    model = exported(initial(shape, 5), shape, 0 * scale, scale, np.array([[-9.0] * 2, [9.0] * 2]))
+    problem = Problem(
+        "toy", ("a", "b"), condition, variables, {"value": values}, np.arange(rows), np.ones(rows), ("a", "b")
+    )
+    chain = calibrated(Chain(variables, ("a", "b"), model), problem, 1)
+    drawn = chain.sample(condition, random.uniform(size=(1, rows)))["value"]
+    for kind in (0, 1):
+        ours, theirs = (np.quantile(sample[first == kind], [0.01, 0.2, 0.5, 0.8, 0.99]) for sample in (drawn, values))
+        assert ours == pytest.approx(theirs, abs=0.03)
 
 
 def test_efficiency_resolution_and_identification_are_learned(held_out, simulated):

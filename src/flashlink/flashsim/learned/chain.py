@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from flashlink.errors import RequestError
 from flashlink.flashsim.learned.variables import Continuous, Variable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 #: Rows of a chunk, as the files of models have them fixed.
 ROWS = 2048
 
+Mask = npt.NDArray[np.bool_]
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -30,12 +33,12 @@ class Chain:
 
     Attributes:
         variables: What it draws, in order.
-        inputs: Columns of the condition.
+        inputs: Names of the columns of the condition.
         model: The bytes of an ONNX file, of the form that `flashlink.flashsim.learned.training.export` writes.
     """
 
     variables: tuple[Variable, ...]
-    inputs: int
+    inputs: tuple[str, ...]
     model: bytes = field(repr=False)
 
     @cached_property
@@ -52,7 +55,7 @@ class Chain:
         except Exception as error:  # onnxruntime has a class of its own for each code, without a common one
             raise RequestError(f"model: onnxruntime cannot load it ({' '.join(str(error).split())[:120]})") from error
         found = {port.name: port.shape for port in session.get_inputs()}
-        wanted = {"condition": [self.inputs, ROWS], "uniform": [len(self.variables), ROWS]}
+        wanted = {"condition": [len(self.inputs), ROWS], "uniform": [len(self.variables), ROWS]}
         if found != wanted:
             raise RequestError(f"model: has the inputs {found}, expected {wanted}; train it again")
         return session
@@ -69,12 +72,19 @@ class Chain:
         """
         drawn = self.inside(condition, uniform)
         by_name = {variable.name: column for variable, column in zip(self.variables, drawn, strict=True)}
-        values = {variable.name: variable.decode(by_name[variable.name]) for variable in self.variables}
+        kinds = self._kinds(condition)
+        values = {variable.name: _decoded(variable, by_name[variable.name], kinds) for variable in self.variables}
         for variable in self.variables:
             if isinstance(variable, Continuous) and variable.when:
                 there = np.asarray(variable.present)[by_name[variable.when].astype(np.int64)]
                 values[variable.name] = np.where(there, values[variable.name], 0.0)
         return values
+
+    def _kinds(self, condition: Floats) -> Mapping[str, Mask]:
+        """Where each column is 1 for which variables have curves of their own, and, as "", where none is."""
+        named = {name for variable in self.variables if isinstance(variable, Continuous) for name in variable.apart}
+        kinds = {name: condition[:, self.inputs.index(name)] == 1 for name in sorted(named)}
+        return kinds | {"": ~np.logical_or.reduce([np.zeros(len(condition), dtype=bool), *kinds.values()])}
 
     def inside(self, condition: Floats, uniform: Floats) -> Floats:
         """What the network answers before it is mapped back, shape (variables, rows); arguments as for `sample`."""
@@ -84,9 +94,18 @@ class Chain:
             rows = slice(start, min(start + ROWS, count))
             size = rows.stop - start
             inputs = {
-                "condition": np.zeros((self.inputs, ROWS), dtype=np.float32),
+                "condition": np.zeros((len(self.inputs), ROWS), dtype=np.float32),
                 "uniform": np.full((len(self.variables), ROWS), 0.5, dtype=np.float32),
             }
             inputs["condition"][:, :size], inputs["uniform"][:, :size] = condition[rows].T, uniform[:, rows]
             inside[:, rows] = self._session.run(None, inputs)[0][:, :size]
         return inside
+
+
+def _decoded(variable: Variable, inside: Floats, kinds: Mapping[str, Mask]) -> Floats:
+    if not isinstance(variable, Continuous):
+        return variable.decode(inside)
+    values = np.empty(inside.shape)
+    for kind, rows in kinds.items():
+        values[rows] = variable.decode(inside[rows], kind)
+    return values

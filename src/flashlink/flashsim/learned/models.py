@@ -19,6 +19,7 @@ operators, and the manifest is JSON.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -45,7 +46,7 @@ from flashlink.flashsim.parameterizations.resolution import QUALITY, Tracks
 from flashlink.flashsim.random import Draws
 
 #: Raised whenever the layout changes; other numbers are refused.
-FORMAT = 2
+FORMAT = 3
 
 #: The chains that models have to have, in the order in which they are drawn.
 CHAINS = ("category", "track", "identification", "vertex")
@@ -224,10 +225,16 @@ def write(folder: Path, models: Models) -> None:
     contents = {f"{name}.onnx": chain.model for name, chain in models.chains.items()}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     manifest = msgspec.structs.replace(models.manifest, digests=digests)
-    contents["manifest.json"] = msgspec.json.format(msgspec.json.encode(manifest, enc_hook=pack), indent=1) + b"\n"
+    contents["manifest.json"] = _readable(msgspec.json.encode(manifest, enc_hook=pack))
     for name, content in contents.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(content)
+
+
+def _readable(text: bytes) -> bytes:
+    """Indented JSON, with numbers beside each other."""
+    indented = msgspec.json.format(text, indent=1) + b"\n"
+    return re.sub(rb"(?<=\[)\s+([^\]\[{}\"]+?)\s+(?=\])", lambda found: b" ".join(found[1].split()), indented)
 
 
 def read(folder: Path) -> Models:
@@ -250,7 +257,7 @@ def read(folder: Path) -> Models:
     except msgspec.DecodeError as error:
         raise wrong(f"{folder}: models", str(error), "what this version reads", advice) from error
     chains = {
-        name: Chain(described.variables, len(described.inputs), contents[f"{name}.onnx"])
+        name: Chain(described.variables, described.inputs, contents[f"{name}.onnx"])
         for name, described in manifest.chains.items()
     }
     return Models(manifest, chains)

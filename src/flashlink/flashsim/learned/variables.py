@@ -42,28 +42,20 @@ class Classes(msgspec.Struct, frozen=True, tag="classes", forbid_unknown_fields=
         return np.asarray(self.values)[inside.astype(np.int64)]
 
 
-class Continuous(msgspec.Struct, frozen=True, tag="continuous", forbid_unknown_fields=True):
-    """A variable with a density.
+class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An increasing map, linear from one of its points to the next, and beyond the ends as in the outermost pieces.
 
     Attributes:
-        name: Its name.
         knots: Values of increasing size.
         places: What they are mapped to, increasing.
-        ends: The least and the largest value of the training: none is drawn beyond.
-        when: Name of a variable of classes before it on which it depends whether this one is there; "" if it always is.
-        present: For each of those classes, whether it is there.
     """
 
-    name: str
     knots: tuple[float, ...]
     places: tuple[float, ...]
-    ends: tuple[float, float]
-    when: str = ""
-    present: tuple[bool, ...] = ()
 
     @classmethod
-    def of(cls, name: str, values: Floats, when: str = "", present: tuple[bool, ...] = ()) -> Continuous:
-        """Mapped by the quantiles of a training sample; of rows where it is there."""
+    def of(cls, values: Floats) -> Curve:
+        """From the quantiles of a sample to those of a logistic distribution."""
         knots = np.quantile(values, _QUANTILES)
         places = np.log(_QUANTILES / (1 - _QUANTILES))
         # Quantiles that are too close to tell apart merge into one in the middle of their places.
@@ -73,16 +65,48 @@ class Continuous(msgspec.Struct, frozen=True, tag="continuous", forbid_unknown_f
         first = knots[np.searchsorted(group, np.arange(len(middle)))]
         if len(first) == 1:
             first, middle = np.array([first[0], first[0] + 1]), np.array([0.0, 1.0])
-        ends = float(values.min()), float(values.max())
-        return cls(name, tuple(first.tolist()), tuple(middle.tolist()), ends, when, present)
+        return cls(tuple(first.tolist()), tuple(middle.tolist()))
 
     def encode(self, values: Floats) -> Floats:
-        """From values to the inside."""
+        """From knots to places."""
         return _linear(values, self.knots, self.places)
 
     def decode(self, inside: Floats) -> Floats:
-        """From the inside to values."""
-        return np.clip(_linear(inside, self.places, self.knots), *self.ends)
+        """From places to knots."""
+        return _linear(inside, self.places, self.knots)
+
+
+class Continuous(msgspec.Struct, frozen=True, tag="continuous", forbid_unknown_fields=True):
+    """A variable with a density.
+
+    Attributes:
+        name: Its name.
+        curve: From its values to what the network answers.
+        ends: The least and the largest value of the training: none is drawn beyond.
+        when: Name of a variable of classes before it on which it depends whether this one is there; "" if it always is.
+        present: For each of those classes, whether it is there.
+        apart: By name of a column of the condition: where that is 1, the curve from the inside to values.
+    """
+
+    name: str
+    curve: Curve
+    ends: tuple[float, float]
+    when: str = ""
+    present: tuple[bool, ...] = ()
+    apart: dict[str, Curve] = {}
+
+    @classmethod
+    def of(cls, name: str, values: Floats, when: str = "", present: tuple[bool, ...] = ()) -> Continuous:
+        """Mapped by the quantiles of a training sample; of rows where it is there."""
+        return cls(name, Curve.of(values), (float(values.min()), float(values.max())), when, present)
+
+    def encode(self, values: Floats) -> Floats:
+        """From values to the inside."""
+        return self.curve.encode(values)
+
+    def decode(self, inside: Floats, kind: str = "") -> Floats:
+        """From the inside to values, for rows where the column `kind` of the condition is 1."""
+        return np.clip(self.apart.get(kind, self.curve).decode(inside), *self.ends)
 
 
 Variable = Classes | Continuous

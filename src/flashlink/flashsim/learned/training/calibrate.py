@@ -2,21 +2,22 @@
 
 A network draws smooth distributions, and what is finer than its map or its mixtures comes out smeared: narrow lines,
 edges of likelihoods, correlations that hardly differ from zero, tails. So it draws once for the conditions of the
-training, and the quantiles of what it drew are assigned to those of the training. What is left are the differences that
-depend on the condition or on other variables.
+training, and the quantiles of what it drew are assigned to those of the training: for tracks apart by category, since
+what lies between the errors of two categories belongs to neither. What is left are the differences that depend on the
+rest of the condition or on other variables.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import structs
 
-from flashlink.flashsim.learned.chain import Chain
+from flashlink.flashsim.learned.chain import Chain, Mask
 from flashlink.flashsim.learned.training.problem import Problem
-from flashlink.flashsim.learned.variables import Continuous, Variable
+from flashlink.flashsim.learned.variables import Continuous, Curve, Variable
 from flashlink.flashsim.parameterizations.condition import Floats
 from flashlink.flashsim.random import Stream
 
@@ -39,40 +40,45 @@ def calibrated(chain: Chain, problem: Problem, seed: int) -> Chain:
         return chain
     rows = len(problem.condition)
     uniform = Stream(seed, f"train/calibrate/{problem.name}").uniform(np.arange(rows), 0, len(chain.variables))
-    inside = dict(
-        zip((variable.name for variable in chain.variables), chain.inside(problem.condition, uniform), strict=True)
-    )
-    variables: list[Variable] = []
-    for variable in chain.variables:
-        if isinstance(variable, Continuous):
-            samples = inside[variable.name], problem.values[variable.name]
-            there = [np.ones(rows, dtype=bool)] * 2
-            if variable.when:
-                present = np.array(variable.present)
-                there = [present[values[variable.when].astype(np.int64)] for values in (inside, problem.values)]
-            variables.append(_mapped(variable, samples, there, problem.weight))
-        else:
-            variables.append(variable)
-    return replace(chain, variables=tuple(variables))
+    names = [variable.name for variable in chain.variables]
+    inside = dict(zip(names, chain.inside(problem.condition, uniform), strict=True))
+    return replace(chain, variables=tuple(_calibrated(variable, problem, inside) for variable in chain.variables))
 
 
-def _mapped(
-    variable: Continuous, samples: tuple[Floats, Floats], there: list[npt.NDArray[np.bool_]], weight: Floats
-) -> Continuous:
-    """With the quantiles of the drawn sample, which is the first, as places of those of the training."""
-    least = min(int(rows.sum()) for rows in there)
-    if least < 2 * _LEAST:
+def _calibrated(variable: Variable, problem: Problem, inside: Mapping[str, Floats]) -> Variable:
+    if not isinstance(variable, Continuous):
         return variable
+    sides = [(values[variable.name], _present(variable, values)) for values in (inside, problem.values)]
+
+    def curve(kind: Mask) -> Curve | None:
+        return _curve(*((values[there & kind], problem.weight[there & kind]) for values, there in sides))
+
+    if not problem.apart:
+        return structs.replace(variable, curve=curve(np.ones(len(problem.condition), dtype=bool)) or variable.curve)
+    found = {name: curve(problem.condition[:, problem.inputs.index(name)] == 1) for name in problem.apart}
+    return structs.replace(variable, apart={name: one for name, one in found.items() if one is not None})
+
+
+def _present(variable: Continuous, values: Mapping[str, Floats]) -> Mask:
+    """In which rows the variable is there."""
+    if not variable.when:
+        return np.ones(len(values[variable.name]), dtype=bool)
+    return np.asarray(np.array(variable.present)[values[variable.when].astype(np.int64)])
+
+
+def _curve(drawn: tuple[Floats, Floats], real: tuple[Floats, Floats]) -> Curve | None:
+    """From quantiles of the drawn sample to those of the other, each values and weights; None for too few rows."""
+    least = min(len(values) for values, _ in (drawn, real))
+    if least < 2 * _LEAST:
+        return None
     shares = _shares(least)
-    places, knots = (
-        _quantiles(values[rows], weight[rows], shares) for values, rows in zip(samples, there, strict=True)
-    )
+    places, knots = (_quantiles(values, weight, shares) for values, weight in (drawn, real))
     # As many digits as single precision has, for the manifest's sake. Knots may be equal: a value that is not rare.
     places, knots = np.round(places, 6), np.array([float(str(knot)) for knot in knots.astype(np.float32)])
     apart = np.concatenate([[True], np.diff(places) > 0])
     if apart.sum() < 2:
-        return variable
-    return structs.replace(variable, knots=tuple(knots[apart].tolist()), places=tuple(places[apart].tolist()))
+        return None
+    return Curve(tuple(knots[apart].tolist()), tuple(places[apart].tolist()))
 
 
 def _shares(rows: int) -> Floats:

@@ -213,9 +213,15 @@ def _problems(matched: Matched, condition: Condition) -> Sequence[Problem]:
     event, event_tracks = matched.particles["event"], tracks["event"]
     return (
         Problem("category", FEATURES, features(condition), outcome, {"category": category}, event, weight),
-        Problem("track", names, seen, variables, values, event_tracks, weight_tracks),
+        Problem("track", names, seen, variables, values, event_tracks, weight_tracks, _CATEGORIES),
         Problem(
-            "identification", (*names, *MEASURED), seen_measured, *likelihoods(tracks), event_tracks, weight_tracks
+            "identification",
+            (*names, *MEASURED),
+            seen_measured,
+            *likelihoods(tracks),
+            event_tracks,
+            weight_tracks,
+            _CATEGORIES,
         ),
     )
 
@@ -306,5 +312,5 @@ def _trained(
         head=settings.head,
         components=settings.components,
     )
-    chain = calibrated(Chain(problem.variables, shape.inputs, model), problem, seed)
+    chain = calibrated(Chain(problem.variables, problem.inputs, model), problem, seed)
     return chain, Described(problem.inputs, chain.variables, trained)

@@ -28,6 +28,7 @@ class Problem:
         values: Of each variable, shape (rows,).
         event: Of each row.
         weight: Of each row.
+        apart: Columns of zeros and ones, no two of them 1 in one row: what is drawn there is calibrated apart.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Problem:
     values: Mapping[str, Floats]
     event: npt.NDArray[np.int64]
     weight: Floats
+    apart: tuple[str, ...] = ()
 
 
 def weights(columns: Columns) -> Floats:
