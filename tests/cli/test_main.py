@@ -20,7 +20,7 @@ def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
     assert flashlink(tmp_path, "sys.modules['jsonschema'] = None", "run") == (
         1,
         "flashlink: the Python package 'jsonschema' is missing; "
-        "install what this command needs: pip install 'flashlink[plugin,sim,workflow]'\n",
+        "install what this command needs: pip install 'flashlink[plugin,sim,train,validate,workflow]'\n",
     )
     assert list(tmp_path.iterdir()) == []
 
