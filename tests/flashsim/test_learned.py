@@ -211,7 +211,7 @@ def test_efficiency_resolution_and_identification_are_learned(held_out, simulate
 @pytest.mark.parametrize("place", [0.0, 1e-12, 1 - 1e-12, 1.0])
 def test_numbers_at_the_ends_give_tracks_too(learned, place):
     for chain in learned.chains.values():
-        condition = np.random.default_rng(1).normal(0, 30, (100, chain.inputs))
+        condition = np.random.default_rng(1).normal(0, 30, (100, len(chain.inputs)))
         drawn = chain.sample(condition, np.full((len(chain.variables), 100), place))
         assert all(np.isfinite(values).all() for values in drawn.values())
 
@@ -310,8 +310,8 @@ def test_a_folder_that_is_not_whole_is_refused_in_one_line(folder, spoil, messag
 def test_a_model_of_another_form_is_refused(learned, held_out):
     broken = replaced(learned.chains["category"], model=b"no model")
     with pytest.raises(RequestError, match="cannot load"):
-        broken.sample(np.zeros((1, broken.inputs)), np.zeros((1, 1)))
-    other = replaced(learned.chains["category"], inputs=3)
+        broken.sample(np.zeros((1, len(broken.inputs))), np.zeros((1, 1)))
+    other = replaced(learned.chains["category"], inputs=("a", "b", "c"))
     with pytest.raises(RequestError, match="train it again"):
         other.sample(np.zeros((1, 3)), np.zeros((1, 1)))
 
