@@ -140,17 +140,21 @@ def main() -> None:
     training = generate(max(events // 2, 500), 0, TRAINING_SEED).columns
     tables = parameterize(training, reconstruct(training, TRAINING_SEED)[0])
     z = default_geometry().calorimeter.z
-    of_photons = parameterize_photons(training, reconstruct_photons(training, TRAINING_SEED), z)
+    binned_photons = parameterize_photons(training, reconstruct_photons(training, TRAINING_SEED), z)
     ours, alone = generator(events)
     generated, whole = timed(lambda: generate(events, 0, SEED))
     particles = generated.columns
     models, _ = read_parameterizations(None)
+    assert models.photons is not None
     for parameterizations in (models, tables):
         simulate(particles, parameterizations, SEED)
+    for photon_model in (models.photons, binned_photons):
+        simulate_photons(particles, photon_model, SEED)
     _, flash = timed(lambda: simulate(particles, models, SEED))
     _, binned = timed(lambda: simulate(particles, tables, SEED))
     _, reference = timed(lambda: reconstruct(particles, SEED))
-    _, photons = timed(lambda: simulate_photons(particles, of_photons, SEED))
+    _, photons = timed(lambda: simulate_photons(particles, models.photons, SEED))
+    _, binned_clusters = timed(lambda: simulate_photons(particles, binned_photons, SEED))
     _, clusters = timed(lambda: reconstruct_photons(particles, SEED))
     number, lights = charged(particles), len(photons_of(particles)["event"])
 
@@ -164,11 +168,15 @@ def main() -> None:
         f"reference {number / reference:,.0f}; flash {reference / flash:.0f} times", "100,000 or more",
     )  # fmt: skip
     line("flash simulation, tracks by tables", f"{number / binned:,.0f} particles/s")
-    line("flash simulation, photons", f"{lights / photons:,.0f} photons/s", f"reference {lights / clusters:,.0f}")
+    line(
+        "flash simulation, photons by learned models", f"{lights / photons:,.0f} photons/s",
+        f"reference {lights / clusters:,.0f}",
+    )  # fmt: skip
+    line("flash simulation, photons by tables", f"{lights / binned_clusters:,.0f} photons/s")
     total = ours + flash + photons
     line(
-        "generate, tracks and photons", f"{events / total:,.0f} events/s", f"{alone / total:.1%} of bare Pythia",
-        "85 % or more",
+        "generate, tracks and photons by learned models", f"{events / total:,.0f} events/s",
+        f"{alone / total:.1%} of bare Pythia", "85 % or more",
     )  # fmt: skip
     processes(particles)
     line("memory of this run", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
