@@ -55,7 +55,7 @@ PODS: dict[str, tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]] = {
     "config map, secret, emptyDir": (VOLUMES, MOUNTS, [CONFIG, SECRET]),
     "the same, with limits": (VOLUMES, MOUNTS | LIMITS, [CONFIG, SECRET]),
     "with a probe": ({}, PROBE, []),
-    "a working directory that the image has not": ({}, {"workingDir": "/work/here"}, []),
+    "a working directory that the image has not": ({}, {"workingDir": "/data/here"}, []),
 }
 
 

@@ -30,11 +30,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flashlink.errors import RequestError, wrong
+from flashlink.errors import wrong
 from flashlink.flashsim.chunks import read_chunks, whole_events
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.likelihoods import COMBINED, PROBABILITIES, combined
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
+from flashlink.flashsim.settings import read_toml
 
 #: Column of the weights in a sample of anybody's; ours have none.
 WEIGHT = "weight"
@@ -126,12 +127,7 @@ def read_mapping(path: Path) -> Layout:
     Raises:
         RequestError: The file cannot be read, or has a key that is none of it.
     """
-    try:
-        return msgspec.toml.decode(path.read_bytes(), type=Layout)
-    except OSError as error:
-        raise wrong(str(path), error.strerror, "a readable mapping") from error
-    except msgspec.MsgspecError as error:
-        raise RequestError(f"{path}: {error}") from error
+    return read_toml(path, Layout, "mapping")
 
 
 def take_in(paths: Sequence[Path], mapping: Path, kind: str) -> Iterator[Columns]:

@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 from scipy.stats import norm
 
-from flashlink.errors import RequestError, wrong
 from flashlink.flashsim.chunks import digests
 from flashlink.flashsim.files import metadata
 from flashlink.flashsim.samples import TRACK_PARAMETERS
+from flashlink.flashsim.settings import read_toml
 from flashlink.flashsim.validation.distances import TAIL
 from flashlink.flashsim.validation.measure import Numbers
 
@@ -74,12 +74,7 @@ def read_thresholds(path: Path) -> Thresholds:
     Raises:
         RequestError: The file cannot be read, or has a key or value that is none of thresholds.
     """
-    try:
-        return msgspec.toml.decode(path.read_bytes(), type=Thresholds)
-    except OSError as error:
-        raise wrong(str(path), error.strerror, "a readable file of thresholds") from error
-    except msgspec.MsgspecError as error:
-        raise RequestError(f"{path}: {error}; the keys are {', '.join(Thresholds.__struct_fields__)}") from error
+    return read_toml(path, Thresholds, "file of thresholds")
 
 
 def verdict(numbers: Numbers, thresholds: Thresholds) -> list[Check]:
