@@ -135,6 +135,8 @@ class Pods:
         """Write down all that have come by now, at once, and tell those who wait."""
         with self._lock:
             arrivals = [self._arrivals.popleft() for _ in range(len(self._arrivals))]
+            if not arrivals:  # an earlier turn has taken in all of them
+                return
             new: dict[str, _Arrival] = {}
             for arrival in arrivals:
                 if arrival.pod.uid not in self._records and arrival.pod.uid not in self._tombstones:
