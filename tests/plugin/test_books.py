@@ -26,13 +26,13 @@ def books(tmp_path):
 
 
 def test_a_record_comes_back_as_it_was(books):
-    books.intend([(RECORD, b"request")])
+    books.put([RECORD], {RECORD.uid: b"request"})
     assert books.records() == [RECORD]
     assert books.request("uid") == b"request"
 
 
 def test_the_request_goes_when_the_job_has_begun(books, tmp_path):
-    books.intend([(RECORD, b"with a secret")])
+    books.put([RECORD], {RECORD.uid: b"with a secret"})
     books.put([dataclasses.replace(RECORD, problem="later")])
     assert books.request("uid") == b"with a secret"
     submitted = dataclasses.replace(RECORD, job_id="local:host:1", job=JobStatus(JobState.QUEUED))
@@ -55,7 +55,7 @@ def test_the_folder_is_free_again_after_close(tmp_path):
 def test_everything_is_private(tmp_path):
     (tmp_path / "state").mkdir(mode=0o755)
     with Books(tmp_path / "state") as books:
-        books.intend([(RECORD, b"x")])
+        books.put([RECORD], {RECORD.uid: b"x"})
         for path in (tmp_path / "state", *(tmp_path / "state").iterdir()):
             assert path.stat().st_mode & 0o077 == 0, path
 
@@ -83,7 +83,7 @@ def test_a_state_that_is_a_file_is_refused(tmp_path):
 
 
 def test_graves(books):
-    books.intend([(RECORD, b"x")])
+    books.put([RECORD], {RECORD.uid: b"x"})
     books.bury(["uid", "other"], 5.0)
     assert books.records() == []
     assert books.request("uid") is None

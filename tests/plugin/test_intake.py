@@ -1,10 +1,10 @@
-"""Creates that come while the disk is busy."""
+"""Creates and deletes that come while the disk is busy."""
 
 from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from flashlink.errors import RequestError, SiteError
-from flashlink.plugin.books import Books
+from flashlink.plugin.books import NONE, Books
 from flashlink.plugin.pods import Pods
 from flashlink.plugin.record import Record
 from flashlink.pods import wire
@@ -20,15 +20,17 @@ from flashlink.site.config import Containers, Site
 
 
 class CountedBooks(Books):
-    """Books that note how many pods each write has taken in."""
+    """Books that note of how many pods each write was."""
 
     def __init__(self, state: Path) -> None:
         super().__init__(state)
         self.writes: list[int] = []
 
-    def intend(self, intents: Sequence[tuple[Record, bytes]]) -> None:
-        super().intend(intents)
-        self.writes.append(len(intents))
+    def put(self, records: Iterable[Record], requests: Mapping[str, bytes] = NONE) -> None:
+        rows = list(records)
+        super().put(rows, requests)
+        if rows:
+            self.writes.append(len(rows))
 
 
 @pytest.fixture
@@ -55,6 +57,11 @@ def body(uid: str) -> bytes:
     container = {"name": "main", "image": "any", "command": ["true"]}
     metadata = {"name": "demo", "namespace": "default", "uid": uid}
     return msgspec.json.encode({"pod": {"metadata": metadata, "spec": {"containers": [container]}}})
+
+
+def known(uid: str) -> wire.KnownPod:
+    spec = {"containers": [{"name": "main", "image": "any"}]}
+    return msgspec.convert({"metadata": {"name": "demo", "uid": uid}, "spec": spec}, wire.KnownPod)
 
 
 def uids(count: int) -> list[str]:
@@ -85,25 +92,64 @@ def test_the_same_pod_twice_in_one_write_is_one_pod(pods, books, disk):
     assert len(books.records()) == 1
 
 
+def test_deletes_that_wait_for_the_disk_are_written_down_together_and_not_before(pods, books, disk):
+    ours, strangers = uids(100), uids(100)
+    disk.execute("ROLLBACK")
+    for each in [pods.create(body(uid)) for uid in ours]:
+        each.result(10)
+    disk.execute("BEGIN IMMEDIATE")
+    books.writes.clear()
+    with ThreadPoolExecutor(20) as threads:
+        deleted = list(threads.map(pods.delete, map(known, (*ours, *strangers, *ours))))
+    done, _ = wait(deleted, timeout=0.3)
+    assert not done
+    disk.execute("ROLLBACK")
+    assert [each.result(10).uid for each in deleted] == [*ours, *strangers, *ours]
+    assert len(books.writes) <= 2
+    assert {record.uid for record in books.records() if record.deleted} == {*ours, *strangers}
+    assert all(pods.get(uid).deleted is not None for uid in (*ours, *strangers))
+
+
 def test_a_pod_that_was_deleted_while_its_create_waited_does_not_run(pods, books, disk):
     gone, other = uids(2)
     accepted = [pods.create(body(uid)) for uid in (gone, other)]
-    with ThreadPoolExecutor(1) as threads:
-        known = msgspec.convert({"metadata": {"name": "demo", "uid": gone}, "spec": {"containers": []}}, wire.KnownPod)
-        deleted = threads.submit(pods.delete, known)
-        disk.execute("ROLLBACK")
-        deleted.result(10)
+    deleted = pods.delete(known(gone))
+    disk.execute("ROLLBACK")
+    assert deleted.result(10).deleted is not None
     assert accepted[1].result(10)[0].uid == other
     assert pods.get(gone).deleted is not None
-    if accepted[0].exception(10):  # the delete came first
+    if accepted[0].exception(10):  # both were written down at once
         with pytest.raises(RequestError, match="was deleted already"):
             accepted[0].result()
 
 
-def test_each_create_is_told_that_the_books_cannot_be_written_and_works_later(pods, books, disk):
+def test_a_create_that_comes_with_the_delete_of_its_pod_is_refused(pods, books, disk):
+    first, uid = uids(2)
+    pods.create(body(first))  # waits for the disk, and the others for it
+    deleted = pods.delete(known(uid))
+    created = pods.create(body(uid))
+    disk.execute("ROLLBACK")
+    assert deleted.result(10).deleted is not None
+    with pytest.raises(RequestError, match="was deleted already"):
+        created.result(10)
+    assert books.request(uid) is None
+
+
+def test_a_delete_of_a_pod_that_is_gone_writes_nothing(pods, books, disk):
+    (uid,) = uids(1)
+    disk.execute("ROLLBACK")
+    pods.delete(known(uid)).result(10)
+    pods.bury([uid])
+    books.writes.clear()
+    disk.execute("BEGIN IMMEDIATE")
+    assert pods.delete(known(uid)).result(10) is None
+    assert books.writes == []
+
+
+def test_each_is_told_that_the_books_cannot_be_written_and_works_later(pods, books, disk):
     books._database.execute("PRAGMA busy_timeout = 50")
     asked = uids(3)
-    for each in [pods.create(body(uid)) for uid in asked]:
+    for each in [*map(pods.create, map(body, asked)), *map(pods.delete, map(known, uids(3)))]:
         with pytest.raises(SiteError, match="cannot write its books") as told:
             each.result(10)
         assert told.value.transient

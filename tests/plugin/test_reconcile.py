@@ -117,6 +117,10 @@ class House:
         """Take in a pod, and wait until it is in the books."""
         return self.pods.create(body(raw)).result(10)
 
+    def delete(self, raw: dict) -> Record | None:
+        """Delete a pod, and wait until that is in the books."""
+        return self.pods.delete(known(raw)).result(10)
+
     def waiting(self, raw: dict) -> str:
         """The waiting message of the pod's container."""
         return self.pods.status([known(raw)])[0].containers[0].state.waiting.message
@@ -193,7 +197,7 @@ def test_a_deleted_pod_whose_job_was_lost_before_it_began_is_gone(house):
     house.rounds()
     house.batch.jobs[answer.result()] = JobStatus(JobState.FORGOTTEN)
     house.batch.failures["cancel"] = DOWN
-    house.pods.delete(known(raw))
+    house.delete(raw)
     house.rounds()
     assert house.pods.get(uid(raw)) is None
     assert len(house.batch.specs) == 1
@@ -380,7 +384,7 @@ def test_delete_is_retried_until_the_scheduler_takes_it(house):
     house.create(raw)
     house.rounds()
     house.batch.failures["cancel"] = DOWN
-    house.pods.delete(known(raw))
+    house.delete(raw)
     house.rounds(5)
     assert house.pods.get(uid(raw)) is not None
     del house.batch.failures["cancel"]
@@ -397,7 +401,7 @@ def test_grace_of_a_delete_survives_a_restart_and_reaches_job_and_scheduler(hous
         house.create(raw)
     house.rounds()
     for raw in (gentle, sudden):
-        house.pods.delete(known(raw))
+        house.delete(raw)
     house.restart()
     monkeypatch.setattr(folders, "remove", lambda folder: None)
     house.rounds()
@@ -409,7 +413,7 @@ def test_grace_of_a_delete_survives_a_restart_and_reaches_job_and_scheduler(hous
 def test_delete_of_a_pod_that_waits_submits_nothing(house):
     raw = pod()
     _, answer = house.create(raw)
-    house.pods.delete(known(raw))
+    house.delete(raw)
     house.rounds()
     assert house.batch.specs == []
     assert isinstance(answer.result(0), RequestError)
@@ -417,7 +421,7 @@ def test_delete_of_a_pod_that_waits_submits_nothing(house):
 
 def test_tombstones_outlive_a_restart_and_end_some_day(house, monkeypatch):
     raw = pod()
-    house.pods.delete(known(raw))
+    house.delete(raw)
     house.rounds()
     house.restart()
     with pytest.raises(RequestError, match="was deleted already"):
@@ -588,6 +592,6 @@ def test_an_answer_is_new_when_the_question_or_what_is_known_has_changed(house):
     assert "no credit" in house.waiting(raw)
     raw["spec"]["containers"][0]["image"] = "another"
     assert house.pods.status([known(raw)])[0].containers[0].image == "another"
-    house.pods.delete(known(raw))
+    house.delete(raw)
     house.rounds()
     assert house.pods.status([known(raw)])[0].containers[0].state.terminated.reason == "Deleted"

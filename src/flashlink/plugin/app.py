@@ -74,7 +74,8 @@ class Routes:
     async def delete(self, request: Request) -> Response:
         """Note that a pod shall end."""
         pod = _decoded(_decode_pod, await _body(request), "a Kubernetes pod")
-        record = await run_in_threadpool(self._pods.delete, pod)
+        deleted = await run_in_threadpool(self._pods.delete, pod)
+        record = await asyncio.shield(asyncio.wrap_future(deleted))
         return PlainTextResponse("deleted\n" if record is None else "will be deleted\n")
 
     async def status(self, request: Request) -> Response:

@@ -12,10 +12,10 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, Self
 
 import msgspec
@@ -31,6 +31,8 @@ CREATE TABLE pods (uid TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE requests (uid TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE tombstones (uid TEXT PRIMARY KEY, deleted REAL NOT NULL) WITHOUT ROWID;
 """
+
+NONE: Mapping[str, bytes] = MappingProxyType({})
 
 _PUT = "INSERT INTO pods VALUES (?, ?) ON CONFLICT (uid) DO UPDATE SET record = excluded.record"
 _BURY = "INSERT OR REPLACE INTO tombstones VALUES (?, ?)"
@@ -118,17 +120,13 @@ class Books:
             row = self._database.execute("SELECT body FROM requests WHERE uid = ?", (uid,)).fetchone()
         return row[0] if row else None
 
-    def intend(self, intents: Sequence[tuple[Record, bytes]]) -> None:
-        """Write down new pods with their create requests, all or none, before anything is done about them."""
-        rows = [(record.uid, _encode(record)) for record, _ in intents]
-        with self._writing():
-            self._database.executemany(_PUT, rows)
-            self._database.executemany(
-                "INSERT OR REPLACE INTO requests VALUES (?, ?)", [(record.uid, request) for record, request in intents]
-            )
+    def put(self, records: Iterable[Record], requests: Mapping[str, bytes] = NONE) -> None:
+        """Write new or newer records, all or none; requests of those that will not be submitted again are dropped.
 
-    def put(self, records: Iterable[Record]) -> None:
-        """Write newer records, all or none; requests of those that will not be submitted again are dropped."""
+        Args:
+            records: Of pods; a new one is here before anything is done about it.
+            requests: Uid to create request, of new ones.
+        """
         rows, done = [], []
         for record in records:
             rows.append((record.uid, _encode(record)))
@@ -138,6 +136,7 @@ class Books:
             return
         with self._writing():
             self._database.executemany(_PUT, rows)
+            self._database.executemany("INSERT OR REPLACE INTO requests VALUES (?, ?)", requests.items())
             self._database.executemany("DELETE FROM requests WHERE uid = ?", done)
 
     def bury(self, uids: Sequence[str], now: float) -> None:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import structlog
 
 from flashlink.errors import RequestError
 from flashlink.plugin.books import Books
+from flashlink.plugin.intake import Answer, Create, Delete, entries
 from flashlink.plugin.record import Record, outline_of
 from flashlink.plugin.states import known_states
 from flashlink.plugin.submission import decide
@@ -30,24 +31,11 @@ from flashlink.site.config import Site
 
 log = structlog.get_logger("flashlink.plugin")
 
-#: What a pod's job id, or the reason for its refusal, comes by.
-Answer = Future[str | Exception]
-
 #: Uid to the fields of `Record` that have new values.
 Changes = dict[str, dict[str, Any]]
 
 #: What a pod's record comes by, with what its job id will come by, once it is on disk.
 Accepted = Future[tuple[Record, Answer]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """A pod that is to be written down."""
-
-    pod: Pod
-    record: Record
-    body: bytes
-    accepted: Accepted
 
 
 class Pods:
@@ -68,7 +56,7 @@ class Pods:
         self._system = system
         self._lock = threading.Lock()
         self._answers: dict[str, Answer] = {}
-        self._arrivals: deque[_Arrival] = deque()
+        self._asked: deque[Create | Delete] = deque()
         self._intake = ThreadPoolExecutor(1, "intake")
         self._records = {record.uid: record for record in books.records()}
         self._told: dict[str, tuple[Record, wire.KnownPod, wire.PodStatus]] = {}
@@ -105,7 +93,7 @@ class Pods:
     def create(self, body: bytes) -> Accepted:
         """Take in a pod; the same pod again changes nothing.
 
-        Creates that come while the disk is busy are written down together: a slow disk takes as long for one of them.
+        Requests that come while the disk is busy are written down together: a slow disk takes as long for one of them.
 
         Args:
             body: Of ``POST /create``.
@@ -127,39 +115,39 @@ class Pods:
             return accepted
         job = decide(pod, self.site, self.folder(pod.uid))
         images = {step.name: step.image for step in (*job.init_steps, *job.steps)}
-        self._arrivals.append(_Arrival(pod, Record(outline_of(pod), time.time(), images=images), body, accepted))
+        self._asked.append(Create(pod, Record(outline_of(pod), time.time(), images=images), body, accepted))
         self._intake.submit(self._take_in)
         return accepted
 
     def _take_in(self) -> None:
-        """Write down all that have come by now, at once, and tell those who wait."""
+        """Write down all that was asked for by now, at once, and tell those who wait."""
         with self._lock:
-            arrivals = [self._arrivals.popleft() for _ in range(len(self._arrivals))]
-            if not arrivals:  # an earlier turn has taken in all of them
+            asked = [self._asked.popleft() for _ in range(len(self._asked))]
+            if not asked:  # an earlier turn has taken in all of them
                 return
-            new: dict[str, _Arrival] = {}
-            for arrival in arrivals:
-                if arrival.pod.uid not in self._records and arrival.pod.uid not in self._tombstones:
-                    new.setdefault(arrival.pod.uid, arrival)
+            new = entries(asked, self._records, self._tombstones, time.time())
             try:
-                self._books.intend([(arrival.record, arrival.body) for arrival in new.values()])
+                self._books.put(new.records.values(), new.requests)
             except Exception as error:  # whatever it is, those who wait are told
-                for arrival in arrivals:
-                    arrival.accepted.set_exception(error)
+                for each in asked:
+                    each.accepted.set_exception(error)
                 return
-            self._records.update((uid, arrival.record) for uid, arrival in new.items())
-            self._answers.update((uid, Future()) for uid in new)
-            for arrival in arrivals:
-                self._tell(arrival)
+            self._records.update(new.records)
+            self._answers.update((uid, Future()) for uid in new.requests)
+            for each in asked:
+                self._tell(each)
         self.wake()
 
-    def _tell(self, arrival: _Arrival) -> None:
+    def _tell(self, asked: Create | Delete) -> None:
+        if isinstance(asked, Delete):
+            asked.accepted.set_result(self._records.get(asked.uid))
+            return
         try:
-            self._refuse_deleted(arrival.pod)
+            self._refuse_deleted(asked.pod)
         except RequestError as error:
-            arrival.accepted.set_exception(error)
+            asked.accepted.set_exception(error)
         else:
-            arrival.accepted.set_result(self._with_answer(self._records[arrival.pod.uid]))
+            asked.accepted.set_result(self._with_answer(self._records[asked.uid]))
 
     def _known(self, pod: Pod) -> tuple[Record, Answer] | None:
         self._refuse_deleted(pod)
@@ -197,28 +185,24 @@ class Pods:
         self._records.pop(uid, None)
         self._told.pop(uid, None)
 
-    def delete(self, pod: wire.KnownPod) -> Record | None:
+    def delete(self, pod: wire.KnownPod) -> Future[Record | None]:
         """Write down that a pod shall end; a pod that nobody knows is looked for at the batch system all the same.
 
+        Like creates, those that come while the disk is busy are written down together.
+
         Returns:
-            Its record, or None if it was deleted before.
+            What holds, once that is on disk, its record, or None if the pod was deleted and has ended before. It holds
+            a `SiteError` if it cannot be written down.
 
         Raises:
-            RequestError: Its uid is none.
+            RequestError: Its uid, or the name of a container, is none.
         """
-        identity = parse_identity(pod)
-        uid, grace = identity.uid, pod.metadata.deletionGracePeriodSeconds
-        with self._lock:
-            if uid in self._tombstones:
-                return None
-            now = time.time()
-            record = self._records.get(uid) or self._stranger(pod, identity)
-            if record.deleted is None:
-                record = replace(record, deleted=now, grace=None if grace is None else max(grace, 0))
-                self._books.put([record])
-                self._records[uid] = record
-        self.wake()
-        return record
+        stranger = self._stranger(pod, parse_identity(pod))
+        grace = pod.metadata.deletionGracePeriodSeconds
+        accepted: Future[Record | None] = Future()
+        self._asked.append(Delete(stranger, None if grace is None else max(grace, 0), accepted))
+        self._intake.submit(self._take_in)
+        return accepted
 
     def status(self, pods: Sequence[wire.KnownPod]) -> list[wire.PodStatus]:
         """Status of pods, from memory; a pod that only the batch system may know is adopted.
