@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from flashlink.cli.run.choice import embed
 from flashlink.cli.run.embedded import RemoteSite, socket_path
 from flashlink.cli.run.failure import explained
 from flashlink.cli.run.interruption import Interruption
@@ -22,6 +23,7 @@ from flashlink.cli.run.processes import end, last_lines, start
 from flashlink.cli.run.progress import Display, LedgerReader, Progress
 from flashlink.cli.run.workflow import check_sites, configuration
 from flashlink.errors import FlashlinkError, RequestError, SiteError
+from flashlink.site.config import Batch, Containers, Site
 from snakemake_executor_plugin_interlink.ledger import Entry, Ledger, Plan
 
 
@@ -154,6 +156,27 @@ def test_a_long_path_gives_a_short_private_socket(temporary: Path) -> None:
     socket.parent.chmod(0o755)
     with pytest.raises(FlashlinkError, match="is open to others"):
         socket_path(long)
+
+
+@pytest.mark.parametrize("name", ["a", "x" * 120])
+def test_an_embedded_site_leaves_neither_socket_nor_its_folder(temporary: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir(mode=0o700)
+    site = embed(Site(containers=Containers(runtime="host")), folder, lambda _: None)
+    socket = Path(site.endpoint.removeprefix("unix:"))
+    assert socket.is_socket()
+    site.close()
+    assert not socket.exists()
+    assert folder.exists()
+    assert list(temporary.iterdir()) == []
+
+
+def test_an_embedded_site_that_does_not_start_leaves_no_folder_of_a_socket(temporary: Path, tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir(mode=0o700)
+    with pytest.raises(SiteError, match="the embedded plugin does not start"):
+        embed(Site(batch=Batch(system="none"), containers=Containers(runtime="host")), folder, lambda _: None)
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_plugin_that_does_not_answer_is_told_at_once() -> None:

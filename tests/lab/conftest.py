@@ -260,6 +260,15 @@ def accounted_slurm(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
+def marks(cluster: Cluster) -> Path:
+    """A folder of the module's `cluster` into which pods may write."""
+    folder = cluster.work / f"marks-{time.time_ns()}"
+    folder.mkdir()
+    cluster.give(folder)
+    return folder
+
+
+@pytest.fixture
 def pods(lab: Lab, tmp_path: Path) -> Iterator[Pods]:
     """Pods in the lab; what still runs at the end of the test is killed."""
     made = Pods(lab, tmp_path)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +14,18 @@ import pytest
 
 from flashlink.errors import FlashlinkError
 from lab.clusters import Cluster
-from lab.condor.plugins import Plugin, Pod
+from lab.condor.plugins import Pod
+from lab.slurm_plugins import GREETING, MOUNTS, VOLUMES, RemotePlugin, marking, runs
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 #: In the lab alone: on this machine nobody has such a folder.
 SPOOL = "/var/tmp/flashlink-spool"
 
-GREETING = {"kind": "ConfigMap", "metadata": {"name": "greeting"}, "data": {"text": "hello\n"}}
-VOLUMES = [{"name": "greeting", "configMap": {"name": "greeting"}}, {"name": "scratch", "emptyDir": {}}]
-MOUNTS = [{"name": "greeting", "mountPath": "/etc/greeting"}, {"name": "scratch", "mountPath": "/scratch"}]
-
-
-class RemotePlugin(Plugin):
-    """``flashlink plugin`` on this machine, of its own user, outside of the lab."""
-
-    def start(self) -> None:
-        """Start it, and wait until it takes requests."""
-        command = [sys.executable, "-m", "flashlink", "plugin", "--config", str(self.folder / "site.json")]
-        with (self.folder / "plugin.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.folder)
-        self._meet()
-
 
 @pytest.fixture
 def cluster(plain_slurm: Cluster) -> Cluster:
     return plain_slurm
-
-
-@pytest.fixture
-def marks(cluster: Cluster) -> Path:
-    """A folder of the site into which pods may write."""
-    folder = cluster.work / f"marks-{time.time_ns()}"
-    folder.mkdir()
-    cluster.give(folder)
-    return folder
 
 
 @pytest.fixture
@@ -63,22 +39,7 @@ def plugin(lab: Any, cluster: Cluster, marks: Path, tmp_path: Path) -> Iterator[
 @pytest.fixture
 def send(plugin: RemotePlugin, marks: Path) -> Callable[..., Pod]:
     """Make a pod that leaves one line for each time that it runs."""
-
-    def make(name: str, then: str = "true") -> Pod:
-        return plugin.prepare(
-            f"echo ran >>/marks/{name}; {then}",
-            volumes=[{"name": "marks", "hostPath": {"path": str(marks)}}],
-            main={
-                "volumeMounts": [{"name": "marks", "mountPath": "/marks"}],
-                "resources": {"requests": {"cpu": "0.1"}},
-            },
-        )
-
-    return make
-
-
-def runs(marks: Path) -> Counter[str]:
-    return Counter({path.name: len(path.read_text().splitlines()) for path in marks.iterdir()})
+    return partial(marking, plugin, marks)
 
 
 def spooled(cluster: Cluster) -> set[str]:

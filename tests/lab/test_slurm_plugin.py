@@ -3,45 +3,22 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flashlink.errors import FlashlinkError
-from lab.clusters import CHECKOUT, Cluster
-from lab.condor.plugins import Plugin, Pod
+from lab.clusters import Cluster
+from lab.condor.plugins import Pod
+from lab.slurm_plugins import GREETING, MOUNTS, VOLUMES, SlurmPlugin, marking, runs
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
-
-GREETING = {"kind": "ConfigMap", "metadata": {"name": "greeting"}, "data": {"text": "hello\n"}}
-VOLUMES = [{"name": "greeting", "configMap": {"name": "greeting"}}, {"name": "scratch", "emptyDir": {}}]
-MOUNTS = [{"name": "greeting", "mountPath": "/etc/greeting"}, {"name": "scratch", "mountPath": "/scratch"}]
-
-
-class SlurmPlugin(Plugin):
-    """``flashlink plugin`` of the plain user, in the lab, where Slurm's commands are."""
-
-    conf = ""
-
-    def start(self) -> None:
-        """Start it, and wait until it takes requests."""
-        seen = [word for path in (self.folder.parents[1], Path(sys.base_prefix)) for word in ("--bind", str(path))]
-        plugin = [sys.executable, "-m", "flashlink", "plugin", "--config", str(self.folder / "site.json")]
-        with (self.folder / "plugin.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [CHECKOUT / "lab" / "enter", *seen, "env", f"SLURM_CONF={self.conf}", *plugin],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        self._meet()
 
 
 @pytest.fixture(params=["plain", "accounted"])
@@ -49,15 +26,6 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
     """Slurm without accounting and with it."""
     found: Cluster = request.getfixturevalue(f"{request.param}_slurm")
     return found
-
-
-@pytest.fixture
-def marks(cluster: Cluster) -> Path:
-    """A folder into which pods may write."""
-    folder = cluster.work / f"marks-{time.time_ns()}"
-    folder.mkdir()
-    cluster.give(folder)
-    return folder
 
 
 @pytest.fixture
@@ -80,19 +48,7 @@ def plugin(lab: Any, cluster: Cluster, marks: Path) -> Iterator[SlurmPlugin]:
 @pytest.fixture
 def send(plugin: SlurmPlugin, marks: Path) -> Callable[..., Pod]:
     """Make a pod that leaves one line for each time that it runs."""
-
-    def make(name: str, then: str = "true", **annotations: str) -> Pod:
-        return plugin.prepare(
-            f"echo ran >>/marks/{name}; {then}",
-            annotations={f"slurm-job.vk.io/{key}": text for key, text in annotations.items()},
-            volumes=[{"name": "marks", "hostPath": {"path": str(marks)}}],
-            main={
-                "volumeMounts": [{"name": "marks", "mountPath": "/marks"}],
-                "resources": {"requests": {"cpu": "0.1"}},
-            },
-        )
-
-    return make
+    return partial(marking, plugin, marks)
 
 
 def test_a_pod_by_slurmrestd_waits_for_a_token_and_runs(lab: Any, accounted_slurm: Cluster) -> None:
@@ -116,10 +72,6 @@ def test_a_pod_by_slurmrestd_waits_for_a_token_and_runs(lab: Any, accounted_slur
         pod.delete()
     finally:
         plugin.end()
-
-
-def runs(marks: Path) -> Counter[str]:
-    return Counter({path.name: len(path.read_text().splitlines()) for path in marks.iterdir()})
 
 
 def test_a_pod_runs_in_its_container_with_its_volumes(plugin: SlurmPlugin) -> None:

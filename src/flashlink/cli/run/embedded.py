@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -103,10 +104,15 @@ class EmbeddedSite:
         self._log = folder / "plugin.log"
         self._work = work
         self._say = say
+        self._folder = folder
         self._restarts = 0
         listen = ["--listen", self.endpoint, "--state", str(folder / "state"), "--config", str(file)]
         self._command = [sys.executable, "-m", "flashlink", "plugin", *listen]
-        self._process = self._start()
+        try:
+            self._process = self._start()
+        except SiteError:
+            remove_socket(self._socket, folder)
+            raise
 
     def keep_alive(self) -> None:
         """Start the plugin again on the same state if it has died; its pods have gone on meanwhile.
@@ -143,7 +149,7 @@ class EmbeddedSite:
     def close(self) -> None:
         """End the plugin; its pods, if any are left, go on."""
         end(self._process, grace=10)
-        self._socket.unlink(missing_ok=True)
+        remove_socket(self._socket, self._folder)
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start the plugin and wait until it answers."""
@@ -182,3 +188,11 @@ def socket_path(folder: Path) -> Path:
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise FlashlinkError(f"{private}: belongs to someone else, or is open to others; remove it")
     return private / "plugin.sock"
+
+
+def remove_socket(path: Path, folder: Path) -> None:
+    """Remove the socket that `socket_path` chose for `folder`, and the private folder that was made for it."""
+    path.unlink(missing_ok=True)
+    if path.parent != folder:
+        with suppress(OSError):  # somebody has tidied the folder of temporary files, or uses this one
+            path.parent.rmdir()
