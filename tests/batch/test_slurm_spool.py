@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from flashlink.batch import JobSpec, JobState, JobStatus
-from flashlink.batch.slurm import fetching, output
+from flashlink.batch.slurm import fetching, growth, output
 from flashlink.batch.slurm.books import Books, Job
+from flashlink.batch.slurm.commands import Answer, text
 from flashlink.batch.slurm.connection import Connection
 from flashlink.batch.slurm.options import read
 from flashlink.batch.slurm.output import Output
@@ -55,6 +56,29 @@ def write(job: Job, name: str, content: bytes) -> None:
     path.parent.mkdir(exist_ok=True)
     with path.open("ab") as file:
         file.write(content)
+
+
+def many(spool: Spool, tmp_path: Path, count: int) -> list[Job]:
+    """Jobs whose files have been sent."""
+    specs = [job(tmp_path, f"uid-{number:03}") for number in range(100, 100 + count)]
+    spool.send(specs)
+    return [Job(n, spec.uid, spool.folder(spec.uid), home=str(spec.folder)) for n, spec in enumerate(specs)]
+
+
+def hostile(job: Job, tmp_path: Path) -> None:
+    """Files that a job has no business to write."""
+    (tmp_path / "secret").write_text("hunter2")
+    for name in (
+        "other",
+        "logs/a b",
+        "logs/.hidden",
+        "logs/x\n9 uid-1",
+        f"logs/$(touch {tmp_path.name})",
+        "logs/a[$(id)]",
+    ):
+        write(job, name, b"x")
+    Path(job.folder, "logs", "link.0.log").symlink_to(tmp_path / "secret")
+    os.mkfifo(Path(job.folder) / "logs" / "pipe.0.log")
 
 
 def here(job: Job) -> dict[str, bytes]:
@@ -105,83 +129,177 @@ class TestSending:
         assert caught.value.transient
 
 
-class TestFetching:
+class TestFollowing:
     def test_files_come_as_they_grow(self, spool: Spool, sent: Job) -> None:
         write(sent, "journal", b"one\n")
         write(sent, "logs/main.0.log", b"\0\xff\n")
-        assert spool.fetch([sent], whole=False) == {}
+        assert spool.follow([sent]) == 1
         assert here(sent) == {"journal": b"one\n", "logs/main.0.log": b"\0\xff\n"}
         write(sent, "logs/main.0.log", b"more")
         write(sent, "job.log", b"x")
-        spool.fetch([sent], whole=False)
+        spool.follow([sent])
         assert here(sent) == {"journal": b"one\n", "logs/main.0.log": b"\0\xff\nmore", "job.log": b"x"}
         assert (Path(sent.home) / "journal").stat().st_mode & 0o777 == 0o600
+
+    def test_one_question_is_about_all_jobs_and_its_answer_holds_nothing_but_news(
+        self, spool: Spool, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[Answer] = []
+        run = connection.run
+        monkeypatch.setattr(connection, "run", lambda *commands: asked.extend(told := run(*commands)) or told)
+        jobs = many(spool, tmp_path, 450)
+        for each in jobs:
+            write(each, "journal", b"x" * 500)
+            write(each, "logs/main.0.log", b"y" * 500)
+        assert spool.follow(jobs) == 450
+        assert all(here(each) == {"journal": b"x" * 500, "logs/main.0.log": b"y" * 500} for each in jobs)
+        write(jobs[321], "logs/main.0.log", b"z")
+        assert spool.follow(jobs) == 450
+        assert here(jobs[321])["logs/main.0.log"] == b"y" * 500 + b"z"
+        assert len(asked) == 2
+        assert asked[1].output == f"grown {jobs[321].uid}/logs/main.0.log 501 500 1\nlooked 450\neg=="
 
     def test_a_large_log_comes_in_pieces_and_before_the_journal(
         self, spool: Spool, sent: Job, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fetching, "MOST", 1000)
-        monkeypatch.setattr(fetching, "MOST_OF_FILE", 700)
+        monkeypatch.setattr(growth, "MOST_OF_FILE", 700)
         log = os.urandom(2000)
         write(sent, "logs/main.0.log", log)
         write(sent, "journal", b"ended\n")
-        spool.fetch([sent], whole=False)
+        spool.follow([sent])
         assert here(sent) == {"logs/main.0.log": log[:700]}
         for _ in range(3):
-            spool.fetch([sent], whole=False)
+            spool.follow([sent])
         assert here(sent) == {"logs/main.0.log": log, "journal": b"ended\n"}
 
+    def test_of_more_than_an_answer_holds_each_job_has_its_turn(
+        self, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(growth, "MOST", 1000)
+        jobs = many(spool, tmp_path, 5)
+        books = Books(tmp_path / "books")
+        books.add(jobs)
+        for each in jobs:
+            write(each, "logs/main.0.log", b"x" * 600)
+            write(each, "journal", b"y")
+        assert spool.follow(jobs) == 2
+        assert [bool(here(each)) for each in jobs] == [True, True, False, False, False]
+        made = Output(spool, books, 30)
+        for count in (4, 5):
+            made.told({each.number: JobStatus(JobState.RUNNING) for each in jobs})
+            write(jobs[0], "logs/main.0.log", b"x" * 600)  # it does not keep the others from theirs
+            assert [bool(here(each)) for each in jobs].count(True) == count
+
+    def test_a_job_whose_logs_do_not_fit_gets_no_journal_yet(
+        self, spool: Spool, sent: Job, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(growth, "MOST", 10)
+        write(sent, "logs/a.0.log", b"x" * 20)
+        write(sent, "logs/b.0.log", b"x" * 20)
+        write(sent, "journal", b"y")
+        assert spool.follow([sent]) == 0
+        assert len(here(sent)) == 1
+        assert spool.follow([sent]) == 1
+        assert here(sent).keys() == {"logs/a.0.log", "logs/b.0.log", "journal"}
+
+    def test_a_file_that_was_begun_anew_is_begun_anew_here(self, spool: Spool, sent: Job) -> None:
+        Path(sent.home, "logs").mkdir()
+        Path(sent.home, "logs", "main.0.log").write_bytes(b"a longer one of before")
+        write(sent, "logs/main.0.log", b"new")
+        spool.follow([sent])
+        assert here(sent)["logs/main.0.log"] == b""
+        spool.follow([sent])
+        assert here(sent)["logs/main.0.log"] == b"new"
+
+    def test_pieces_that_the_job_keeps_no_longer_go_here_too(self, spool: Spool, sent: Job) -> None:
+        for name in ("logs/main.0.log", "logs/main.0.log.100", "logs/main.0.log.200"):
+            write(sent, name, b"x")
+        spool.follow([sent])
+        (Path(sent.folder) / "logs" / "main.0.log.100").unlink()
+        spool.follow([sent])
+        assert here(sent).keys() == {"logs/main.0.log", "logs/main.0.log.200"}
+
+    def test_a_folder_that_cannot_be_seen_now_takes_nothing_away(self, spool: Spool, sent: Job) -> None:
+        write(sent, "logs/main.0.log", b"x")
+        spool.follow([sent])
+        Path(sent.folder).rename(f"{sent.folder}-hidden")
+        assert spool.follow([sent]) == 1
+        assert here(sent) == {"logs/main.0.log": b"x"}
+
+    def test_only_what_jobs_write_comes(self, spool: Spool, sent: Job, tmp_path: Path) -> None:
+        hostile(sent, tmp_path)
+        spool.follow([sent])
+        assert here(sent) == {}
+
+    def test_a_link_here_is_not_followed_and_does_not_stop_the_others(
+        self, spool: Spool, sent: Job, tmp_path: Path
+    ) -> None:
+        (tmp_path / "victim").write_bytes(b"v")
+        Path(sent.home, "journal").symlink_to(tmp_path / "victim")
+        (other,) = many(spool, tmp_path, 1)
+        for each in (sent, other):
+            write(each, "journal", b"xyz")
+        spool.follow([sent, other])
+        assert (tmp_path / "victim").read_bytes() == b"v"
+        assert here(other) == {"journal": b"xyz"}
+
+    def test_half_an_answer_changes_nothing(self, spool: Spool, sent: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(sent, "journal", b"x")
+        monkeypatch.setattr(growth, "text", lambda name: text(name).replace("printf 'looked", "exit; printf '"))
+        with pytest.raises(SiteError, match="no whole answer") as caught:
+            spool.follow([sent])
+        assert caught.value.transient
+        assert here(sent) == {}
+
+
+class TestFetching:
     def test_at_the_end_all_comes_at_once(self, spool: Spool, sent: Job, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(fetching, "MOST", 1000)
         monkeypatch.setattr(fetching, "MOST_OF_FILE", 700)
         written = {f"logs/c{number}.0.log": os.urandom(1500) for number in range(3)} | {"journal": b"ended\n"}
         for name, content in written.items():
             write(sent, name, content)
-        assert spool.fetch([sent], whole=True) == {}
+        assert spool.fetch([sent]) == {}
         assert here(sent) == written
 
     def test_what_was_cut_in_the_middle_goes_on(self, spool: Spool, sent: Job) -> None:
         write(sent, "logs/main.0.log", b"abcdef")
         Path(sent.home, "logs").mkdir()
         Path(sent.home, "logs", "main.0.log").write_bytes(b"abc")
-        spool.fetch([sent], whole=True)
+        spool.fetch([sent])
         assert here(sent)["logs/main.0.log"] == b"abcdef"
 
     def test_a_file_that_was_begun_anew_is_the_new_one_at_the_end(self, spool: Spool, sent: Job) -> None:
         Path(sent.home, "logs").mkdir()
         Path(sent.home, "logs", "main.0.log").write_bytes(b"a longer one of before")
         write(sent, "logs/main.0.log", b"new")
-        spool.fetch([sent], whole=True)
+        spool.fetch([sent])
         assert here(sent)["logs/main.0.log"] == b"new"
 
-    def test_pieces_that_the_job_keeps_no_longer_go_here_too(self, spool: Spool, sent: Job) -> None:
+    def test_pieces_that_the_job_keeps_no_longer_go_here_at_the_end(self, spool: Spool, sent: Job) -> None:
         for name in ("logs/main.0.log", "logs/main.0.log.100", "logs/main.0.log.200"):
             write(sent, name, b"x")
-        spool.fetch([sent], whole=False)
+        spool.fetch([sent])
         (Path(sent.folder) / "logs" / "main.0.log.100").unlink()
-        spool.fetch([sent], whole=False)
+        spool.fetch([sent])
         assert here(sent).keys() == {"logs/main.0.log", "logs/main.0.log.200"}
 
     def test_only_what_jobs_write_comes(self, spool: Spool, sent: Job, tmp_path: Path) -> None:
-        (tmp_path / "secret").write_text("hunter2")
-        for name in ("other", "logs/a b", "logs/.hidden", "logs/x\n9 uid-1"):
-            write(sent, name, b"x")
-        Path(sent.folder, "logs", "link.0.log").symlink_to(tmp_path / "secret")
-        os.mkfifo(Path(sent.folder) / "logs" / "pipe.0.log")
-        spool.fetch([sent], whole=True)
+        hostile(sent, tmp_path)
+        spool.fetch([sent])
         assert here(sent) == {}
 
     def test_a_link_here_is_not_followed(self, spool: Spool, sent: Job, tmp_path: Path) -> None:
         (tmp_path / "victim").write_bytes(b"v")
         Path(sent.home, "journal").symlink_to(tmp_path / "victim")
         write(sent, "journal", b"xyz")
-        assert list(spool.fetch([sent], whole=True)) == [7]
+        assert list(spool.fetch([sent])) == [7]
         assert (tmp_path / "victim").read_bytes() == b"v"
 
     def test_one_job_without_a_folder_does_not_stop_the_others(self, spool: Spool, sent: Job, tmp_path: Path) -> None:
         write(sent, "journal", b"x")
         gone = Job(8, "uid-8", spool.folder("uid-8"), home=str(tmp_path / "work" / "uid-8"))
-        assert spool.fetch([gone, sent], whole=True) == {8: "its folder at the site is gone"}
+        assert spool.fetch([gone, sent]) == {8: "its folder at the site is gone"}
         assert here(sent) == {"journal": b"x"}
 
 
@@ -242,22 +360,6 @@ class TestEnds:
         told = made.told({7: self.ended})
         assert (told[7].state, told[7].exit_code) == (JobState.ENDED, 3)
         assert told[7].reason == "it has ended; its output could not be fetched: its folder at the site is gone"
-
-    def test_of_many_that_run_each_has_its_turn(
-        self, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(output, "MOST", 2)
-        specs = [job(tmp_path, f"uid-{number}") for number in range(5)]
-        spool.send(specs)
-        books = Books(tmp_path / "books")
-        jobs = [Job(n, spec.uid, spool.folder(spec.uid), home=str(spec.folder)) for n, spec in enumerate(specs)]
-        books.add(jobs)
-        for each in jobs:
-            write(each, "journal", b"x")
-        made = Output(spool, books, 30)
-        for _ in range(3):
-            made.told({each.number: JobStatus(JobState.RUNNING) for each in jobs})
-        assert all(here(each) for each in jobs)
 
 
 @pytest.mark.parametrize("folder", ["spool", "/a/../b", "/a b", "/", "/a\n", "~/x"])

@@ -1,4 +1,4 @@
-"""What a job's files have grown by, asked for in pieces; all but `Files` is pure.
+"""Files of jobs on their way here: where a piece belongs, and how those of an ended job come in whole.
 
 Files only grow: a piece is written where it belongs, so asking twice, or being killed in between, changes nothing. The
 journal is listed first and fetched last: when it tells that a container has ended, all that it wrote is there.
@@ -11,6 +11,7 @@ import binascii
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,11 +99,48 @@ def _content(line: str) -> tuple[int, bytes]:
     return (int(size), base64.b64decode(text, validate=True)) if size else (-1, b"")
 
 
-class Files:
-    """The files of one job in the plugin's folder.
+def here(folder: Path) -> dict[str, int]:
+    """Names and sizes of the files of a job that are here."""
+    found: dict[str, int] = {}
+    for place, before in ((folder, ""), (folder / "logs", "logs/")):
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as entries:
+            for entry in entries:
+                if is_written_by_job(name := before + entry.name) and not entry.is_dir(follow_symlinks=False):
+                    found[name] = entry.stat(follow_symlinks=False).st_size
+    return found
+
+
+def write(folder: Path, piece: Piece, size: int, content: bytes) -> None:
+    """Put a piece of a file that has so many bytes at the site where it belongs.
 
     Args:
         folder: Made at the first byte; what holds it is not.
+        piece: Which.
+        size: Of the whole file; less than the piece's offset where the job has begun it anew: it is empty here, then.
+        content: The bytes.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path = folder / piece.name
+    for place in (folder, path.parent):
+        place.mkdir(mode=0o700, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0) as file:
+        if size < piece.offset:
+            file.truncate(0)
+            return
+        file.seek(piece.offset)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[file.write(rest) :]
+
+
+class Files:
+    """The files of one ended job, on their way into the plugin's folder.
+
+    Args:
+        folder: The plugin's.
         there: Those that the job has, and their sizes; logs that it keeps no longer are removed.
     """
 
@@ -110,21 +148,17 @@ class Files:
         self.folder = folder
         self._there = dict(there)
         self._asked: set[str] = set()
-        logs = folder / "logs"
-        if logs.is_dir():
-            for entry in os.scandir(logs):
-                if f"logs/{entry.name}" not in there:
-                    Path(entry).unlink(missing_ok=True)
+        for name in here(folder):
+            if name.startswith("logs/") and name not in there:
+                (folder / name).unlink(missing_ok=True)
 
-    def missing(self, *, whole: bool) -> Iterator[tuple[str, int, int]]:
-        """Name, offset and length of what is not here yet, the journal last; if `whole`, each is asked for once."""
-        complete = True
+    def missing(self) -> Iterator[tuple[str, int, int]]:
+        """Name, offset and length of what is not here yet, the journal last; each file is asked for once at least."""
         for name in sorted(self._there, key=lambda name: (name == "journal", name)):
-            here = self._size(name)
-            length = self._there[name] - here
-            if (length > 0 or (whole and name not in self._asked)) and (complete or whole or name != "journal"):
-                yield name, here, min(max(length, 1), MOST_OF_FILE)
-            complete = complete and length <= MOST_OF_FILE
+            offset = self._size(name)
+            length = self._there[name] - offset
+            if length > 0 or name not in self._asked:
+                yield name, offset, min(max(length, 1), MOST_OF_FILE)
 
     def take(self, piece: Piece, size: int, content: bytes) -> None:
         """Write a piece of a file that has so many bytes at the site, or -1 if it is gone.
@@ -137,19 +171,8 @@ class Files:
         self._asked.add(piece.name)
         if size < 0:
             return
-        path = self.folder / piece.name
-        for place in (self.folder, path.parent):
-            place.mkdir(mode=0o700, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0) as file:
-            if size < piece.offset:  # the job has begun it anew
-                file.truncate(0)
-                return
-            file.seek(piece.offset)
-            rest = memoryview(content)
-            while rest:
-                rest = rest[file.write(rest) :]
-        if not content:  # it cannot be read, whatever its size
+        write(self.folder, piece, size, content)
+        if not content and size >= piece.offset:  # it cannot be read, whatever its size
             self._there[piece.name] = piece.offset
 
     def _size(self, name: str) -> int:
@@ -159,12 +182,12 @@ class Files:
             return 0
 
 
-def wanted(files: Mapping[str, Files], *, whole: bool) -> list[Piece]:
+def wanted(files: Mapping[str, Files]) -> list[Piece]:
     """The next pieces of these jobs' files, as many as one answer holds."""
     chosen: list[Piece] = []
     left = MOST
     for uid, each in files.items():
-        for name, offset, length in each.missing(whole=whole):
+        for name, offset, length in each.missing():
             if left < length or len(chosen) == MOST_PIECES:
                 return chosen
             chosen.append(Piece(uid, name, offset, length))

@@ -15,7 +15,7 @@ from flashlink.errors import SiteError
 #: Seconds for which the output of an ended job is asked for again before the job is told to have ended without it.
 PATIENCE = 3600.0
 
-#: Most jobs whose files are looked at in one call; of more that run, each has its turn.
+#: Most ended jobs whose files are brought in one call.
 MOST = 200
 
 
@@ -33,7 +33,7 @@ class Output:
         self._books = books
         self._days = days
         self._next_tidy = 0.0
-        self._turn = 0
+        self._turn = 0  # the job that comes first the next time, where one look does not do for all
         self._tried: dict[int, float] = {}  # number to when its output was first asked for in vain
 
     def told(self, statuses: Mapping[int, JobStatus]) -> dict[int, JobStatus]:
@@ -42,14 +42,14 @@ class Output:
         Raises:
             SiteError: Transient: the site does not answer.
         """
-        running = [number for number, status in statuses.items() if status.state is JobState.RUNNING]
-        start = self._turn % len(running) if len(running) > MOST else 0
-        self._turn = start + MOST
-        self._spool.fetch(self._jobs(running[start : start + MOST]), whole=False)
+        running = self._jobs(number for number, status in statuses.items() if status.state is JobState.RUNNING)
+        start = self._turn if self._turn < len(running) else 0
+        looked = self._spool.follow([*running[start:], *running[:start]])
+        self._turn = 0 if looked >= len(running) else start + looked
         over = [number for number, status in statuses.items() if status.state in (JobState.ENDED, JobState.LOST)]
         troubles: dict[int, str] = {}
         for at in range(0, len(over), MOST):
-            troubles |= self._spool.fetch(self._jobs(over[at : at + MOST]), whole=True)
+            troubles |= self._spool.fetch(self._jobs(over[at : at + MOST]))
         for number in over:
             if number not in troubles:
                 self._tried.pop(number, None)

@@ -10,6 +10,7 @@ import io
 import re
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from flashlink.batch.slurm import fetching
 from flashlink.batch.slurm.books import Job
 from flashlink.batch.slurm.commands import Answer, Command
 from flashlink.batch.slurm.connection import Connection
-from flashlink.batch.slurm.fetching import Files
+from flashlink.batch.slurm.fetching import Files, Piece, is_written_by_job
+from flashlink.batch.slurm.growth import News, growth, news
 from flashlink.batch.slurm.options import Options
 from flashlink.batch.system import JobSpec
 from flashlink.errors import SiteError
@@ -81,12 +83,33 @@ class Spool:
         answer = self._connection.send(self._root, packed, self._seconds)
         self._check(answer, "cannot be written")
 
-    def fetch(self, jobs: Sequence[Job], *, whole: bool) -> dict[int, str]:
-        """Bring what the files of jobs have grown by into the plugin's folders.
+    def follow(self, jobs: Sequence[Job]) -> int:
+        """Bring what the files of running jobs have grown by into the plugin's folders, by one question.
+
+        What a folder here does not take comes again; at the end of its job that is told.
 
         Args:
-            jobs: Whose.
-            whole: They have ended: until all is here. Else as much as one answer holds.
+            jobs: Whose, in the order in which they are looked at.
+
+        Returns:
+            How many of them were looked at: all, unless there was more than one answer holds, or the site is slow.
+
+        Raises:
+            SiteError: Transient: the site does not answer.
+        """
+        known = {job.uid: Path(job.home) for job in jobs if job.home}
+        if not known:
+            return len(jobs)
+        here = {uid: fetching.here(folder) for uid, folder in known.items()}
+        (told,) = self._connection.run(growth(self._root, here, self._seconds))
+        found, looked = news(told)
+        for uid in known.keys() & found.keys():
+            with suppress(OSError):
+                _bring_news(known[uid], uid, found[uid])
+        return len(jobs) if looked >= len(known) else looked
+
+    def fetch(self, jobs: Sequence[Job]) -> dict[int, str]:
+        """Bring the files of ended jobs into the plugin's folders, in whole.
 
         Returns:
             For jobs of which something cannot be had or kept: what.
@@ -101,14 +124,15 @@ class Spool:
             there = {} if told.status else fetching.listed(told)
             gone = f"{self._root} at the site: {told.problem}" if told.status else "its folder at the site is gone"
             troubles |= dict.fromkeys(known.keys() - there.keys(), gone)
-            here = {uid: Files(Path(known[uid].home), names) for uid, names in there.items() if uid in known}
-            troubles |= self._bring(here, whole=whole)
+            troubles |= self._bring(
+                {uid: Files(Path(known[uid].home), names) for uid, names in there.items() if uid in known}
+            )
         return {job.number: troubles[job.uid] for job in jobs if job.uid in troubles}
 
-    def _bring(self, here: dict[str, Files], *, whole: bool) -> dict[str, str]:
+    def _bring(self, here: dict[str, Files]) -> dict[str, str]:
         """Fetch pieces; by uid, what the plugin's own folders did not take."""
         troubles: dict[str, str] = {}
-        while wanted := fetching.wanted(here, whole=whole):
+        while wanted := fetching.wanted(here):
             (told,) = self._connection.run(fetching.pieces(self._root, wanted, self._seconds))
             self._check(told, "cannot be read")
             for piece, (size, content) in zip(wanted, fetching.contents(told, len(wanted)), strict=True):
@@ -117,8 +141,6 @@ class Spool:
                         here[piece.uid].take(piece, size, content)
                 except OSError as error:
                     troubles[piece.uid] = f"{here.pop(piece.uid).folder}: {error.strerror}"
-            if not whole:
-                break
         return troubles
 
     def look(self, uids: Iterable[str]) -> dict[str, Place]:
@@ -162,6 +184,17 @@ class Spool:
             raise SiteError(f"the folder {self._root} of the site {what}: {answer.problem}", transient=True)
 
 
+def _bring_news(folder: Path, uid: str, new: News) -> None:
+    """Write what is new of a job; the journal, which comes last, only if all that it tells of is here."""
+    for name in new.gone:
+        if is_written_by_job(name):
+            (folder / name).unlink(missing_ok=True)
+    for each in new.grown:
+        if each.name != "journal" or new.complete:
+            piece = Piece(uid, each.name, each.offset, len(each.content))
+            fetching.write(folder, piece, each.size, each.content)
+
+
 def _packed(specs: Sequence[JobSpec]) -> bytes:
     """A tar file of what jobs need: of their folders all but what jobs themselves write."""
     packed = io.BytesIO()
@@ -179,7 +212,7 @@ def _packed(specs: Sequence[JobSpec]) -> bytes:
 
 
 def _travels(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink() and not fetching.is_written_by_job(path.name)
+    return path.is_file() and not path.is_symlink() and not is_written_by_job(path.name)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes | None) -> None:
