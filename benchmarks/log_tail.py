@@ -4,9 +4,9 @@ Both logs are written by real pods of a plugin process on its local site, and as
 
 Run: .venv/bin/python benchmarks/log_tail.py [MEGABYTES]
 
-At a plugin that runs already, behind an HTCondor-CE say, only the delays are measured, of lines and of states:
-.venv/bin/python benchmarks/log_tail.py --at HOST:PORT IMAGE. IMAGE has GNU date, and
-the clocks of worker and plugin agree.
+At a plugin that runs already, at Slurm or behind an HTCondor-CE say, only the delays are measured, of lines and of
+states: .venv/bin/python benchmarks/log_tail.py --at HOST:PORT IMAGE. IMAGE has GNU date, and the clocks of worker and
+plugin agree.
 """
 
 import contextlib
