@@ -91,7 +91,7 @@ def test_folders(version: str) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_cluster_and_its_totals(version: str) -> None:
     assert answers.cluster_name(recorded(version, "config")) == "lab"
-    assert answers.capacity(recorded(version, "sinfo"), 7) == Capacity(8, 8000 * 2**20, 2, 7)
+    assert answers.capacity(recorded(version, "sinfo"), ["cpu"], 7) == Capacity(8, 8000 * 2**20, 2, 7)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -181,7 +181,7 @@ def test_nodes_that_are_down_do_not_count() -> None:
         ("n4", "32", "256000", "gpu:2", "drained"),
     ]
     text = "\n".join(line.format(*node) for node in nodes) + "\n"
-    assert answers.capacity(Answer(text, "", 0), 5) == Capacity(96, 768000 * 2**20, 5, 5)
+    assert answers.capacity(Answer(text, "", 0), [], 5) == Capacity(96, 768000 * 2**20, 5, 5)
 
 
 def test_a_record() -> None:

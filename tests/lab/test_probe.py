@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from pathlib import PurePosixPath
 
 import pytest
 
 from flashlink.jobscript.probe import findings, render
-from flashlink.site.config import Containers, Site, Volumes
+from flashlink.site.config import Containers, Images, Site, Volumes
 
 pytestmark = pytest.mark.lab
 
@@ -26,7 +27,9 @@ def probed(lab, folder, site):
 
 def test_a_worker_that_runs_containers(lab, tmp_path):
     site = Site(
-        containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"), volumes=Volumes(fuse="host")
+        containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"),
+        images=Images(prefix="/images/"),
+        volumes=Volumes(fuse="host"),
     )
     found = probed(lab, tmp_path / "work it's", site)
     assert {finding.status for finding in found.values()} == {"ok"}, found
@@ -39,3 +42,21 @@ def test_options_that_no_container_takes(lab, tmp_path):
     assert found["apptainer"].status == "problem"
     assert "no-such-option" in found["apptainer"].message
     assert "writable root" not in found
+
+
+def test_whether_images_can_be_fetched(lab, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as registry:
+        images = Images(prefix=f"docker://127.0.0.1:{registry.getsockname()[1]}/mirror/")
+        site = Site(containers=Containers(runtime="apptainer"), images=images)
+        assert probed(lab, tmp_path / "up", site)["outgoing traffic"].status == "ok"
+    found = probed(lab, tmp_path / "down", site)["outgoing traffic"]
+    assert found.status == "warning"
+    assert "cannot be reached: pods have to name images that the site has" in found.message
+
+
+def test_a_worker_without_apptainer_is_told_once(lab, tmp_path):
+    site = Site(
+        containers=Containers(runtime="apptainer", executable="/opt/apptainer"), images=Images(prefix="/cvmfs/")
+    )
+    found = probed(lab, tmp_path / "work", site)
+    assert {subject for subject, finding in found.items() if finding.status != "ok"} == {"apptainer"}

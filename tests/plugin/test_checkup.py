@@ -6,15 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from flashlink import batch
-from flashlink.batch import JobState, JobStatus
+from flashlink.batch import JobSpec, JobState, JobStatus
 from flashlink.batch.local import LocalBatch
-from flashlink.jobscript.probe import Finding, findings
+from flashlink.finding import Finding
+from flashlink.jobscript.probe import findings
+from flashlink.plugin import probing
 from flashlink.plugin.checkup import checkup
 from flashlink.site.config import Batch, Containers, Images, Limits, Reports, Site, Volumes
 
@@ -78,6 +82,63 @@ def test_a_job_that_the_site_refuses(site: Site) -> None:
     found = look(changed(site, batch=Batch(cpus=1), limits=Limits(cpu=2)))["job on a worker"]
     assert found.status == "problem"
     assert found.message.startswith("was refused: flashlink-check asks for 2 cores")
+
+
+class FakeCluster(LocalBatch):
+    """A fake in one thing: the embedded system has two kinds of workers, and something to say of itself."""
+
+    def examine(self, probe: JobSpec) -> Iterator[Finding]:
+        yield Finding("warning", "credentials", f"they end soon; a job of {probe.cpus:g} core waits for that")
+
+    def kinds(self, probe: JobSpec) -> dict[str, JobSpec]:
+        return {"small": probe, "large": replace(probe, cpus=64)}
+
+
+def test_each_kind_of_workers_is_looked_at(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "load", lambda name: FakeCluster)
+    found = look(changed(site, batch=Batch(cpus=2)))
+    assert found["credentials"] == Finding("warning", "credentials", "they end soon; a job of 1 core waits for that")
+    assert found["small: scratch"].status == "ok"
+    assert found["large: job on a worker"].status == "problem"
+    assert found["large: job on a worker"].message.startswith("was refused: flashlink-check asks for 64 cores")
+    assert not list((Path(site.state) / "work").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo module: command not found; exit 3", "its exit code is 3; it said: module: command not found"),
+        ("exit 4", "its exit code is 4; it said: nothing"),
+        ("rm job.log; exit 5", "its exit code is 5; it left no output: is 'work' shared?"),
+    ],
+)
+def test_a_job_that_does_not_look(site: Site, monkeypatch: pytest.MonkeyPatch, script: str, message: str) -> None:
+    monkeypatch.setattr(probing, "render", lambda site, folder, report: f"#!/bin/bash\ncd '{folder}'\n{script}\n")
+    assert look(site)["job on a worker"].message == f"ended without a look: {message}"
+
+
+class FakeSlow(FakeFullSite):
+    """Says that jobs wait until they are cancelled; notes what is forgotten."""
+
+    gone: ClassVar[list[str]] = []
+    cancelled = False
+
+    def query(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        return LocalBatch.query(self, job_ids) if self.cancelled else super().query(job_ids)
+
+    def cancel(self, job_ids: Sequence[str], grace: int | None = None) -> None:
+        self.cancelled = True
+        super().cancel(job_ids, grace)
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        self.gone.extend(job_ids)
+        super().forget(job_ids)
+
+
+def test_a_job_that_was_given_up_is_forgotten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "load", lambda name: FakeSlow)
+    look(site, 0.01)
+    assert len(FakeSlow.gone) == 1
 
 
 def test_a_batch_system_that_is_none(site: Site) -> None:

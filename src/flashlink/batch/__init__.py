@@ -3,10 +3,10 @@
 from importlib.metadata import entry_points
 from typing import Any
 
-from flashlink.batch.system import BatchSystem, Capacity, JobSpec, JobState, JobStatus
+from flashlink.batch.system import BatchSystem, Capacity, Examinable, JobSpec, JobState, JobStatus
 from flashlink.errors import SiteError
 
-__all__ = ["BatchSystem", "Capacity", "JobSpec", "JobState", "JobStatus", "load"]
+__all__ = ["BatchSystem", "Capacity", "Examinable", "JobSpec", "JobState", "JobStatus", "load"]
 
 
 def load(name: str) -> Any:

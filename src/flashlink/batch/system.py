@@ -7,13 +7,14 @@ thread, so an implementation needs no locks of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from flashlink.errors import SiteError
+from flashlink.finding import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +127,18 @@ class BatchSystem(Protocol):
 
     def close(self) -> None:
         """Let go of connections and threads; jobs go on."""
+
+
+@runtime_checkable
+class Examinable(Protocol):
+    """What a batch system can have besides, for ``flashlink check``."""
+
+    def examine(self, probe: JobSpec) -> Iterator[Finding]:
+        """Look at commands, credentials and places, and submit nothing.
+
+        Args:
+            probe: A small job, as one that will be sent.
+        """
+
+    def kinds(self, probe: JobSpec) -> Mapping[str, JobSpec]:
+        """Of each kind of workers by name the job `probe` as it has to be to run there; nothing where all are one."""

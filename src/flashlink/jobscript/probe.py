@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import PurePosixPath
 
+from flashlink.finding import STATUSES, Finding
 from flashlink.jobscript.plan import Report
 from flashlink.jobscript.quote import quote
 from flashlink.site.config import Site
-
-#: From good to bad.
-STATUSES = ("ok", "warning", "problem")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked at and how it is.
-
-    Attributes:
-        status: "ok"; "warning" where pods run, but not all or not as well as they could; "problem" where none can.
-        subject: What was looked at.
-        message: What was seen and, unless all is well, what to do.
-    """
-
-    status: str
-    subject: str
-    message: str
 
 
 def render(site: Site, folder: PurePosixPath, report: Report | None = None) -> str:
@@ -52,6 +34,8 @@ def _calls(site: Site, folder: PurePosixPath, report: Report | None) -> Iterator
         if containers.root != "read-only":
             yield "probe_root", executable, containers.root
         yield "probe_squashfs", executable
+        if registry := _registry(site):
+            yield "probe_registry", *registry
     for path in volumes.host_paths:
         yield "probe_place", "hostPath", path, "ro"
     for claim, path in volumes.claims.items():
@@ -64,6 +48,18 @@ def _calls(site: Site, folder: PurePosixPath, report: Report | None) -> Iterator
         yield ("probe_fuse",)
     if report:
         yield "probe_reports", report.url, report.authority
+
+
+def _registry(site: Site) -> tuple[str, str] | None:
+    """Host and port from where images come that name neither transport nor registry; None if that is no registry."""
+    transport, _, rest = site.images.prefix.partition("://")
+    if transport not in ("docker", "oras"):
+        return None
+    named = rest.partition("/")[0]
+    if not {".", ":"} & set(named):
+        return "registry-1.docker.io", "443"
+    host, _, port = named.partition(":")
+    return host, port or ("80" if named in site.images.plain_http else "443")
 
 
 def findings(output: str) -> list[Finding]:

@@ -81,6 +81,7 @@ make_box() {
 # EXECUTABLE PLACE: whether a container can write its root file system, on "disk" or in "memory".
 probe_root() {
   local -a option=(--writable-tmpfs)
+  type -P -- "$1" >/dev/null || return 0
   if [[ $2 == disk ]]; then
     mkdir -p -- "$probe_folder/box.layer"
     option=(--overlay "$probe_folder/box.layer")
@@ -95,12 +96,23 @@ probe_root() {
 
 probe_squashfs() {
   local prefix
+  type -P -- "$1" >/dev/null || return 0
   prefix=$(type -P -- "$1")
   prefix=${prefix%/bin/*}/libexec/apptainer/bin
   if [[ -x $prefix/squashfuse_ll || -x $prefix/squashfuse || -u $prefix/starter-suid ]] || type -P squashfuse >/dev/null; then
     finding ok 'SIF images' 'can be mounted'
   else
     finding warning 'SIF images' 'there is no squashfuse: each start unpacks its image; install squashfuse'
+  fi
+}
+
+# HOST PORT: whether images can be fetched from where those come from that name no other registry.
+probe_registry() {
+  # shellcheck disable=SC2016 # the other bash expands it
+  if timeout 20 bash -c 'exec 3<>"/dev/tcp/$1/$2"' - "$1" "$2" 2>/dev/null; then
+    finding ok 'outgoing traffic' "$1:$2, from where images are fetched, can be reached"
+  else
+    finding warning 'outgoing traffic' "$1:$2, from where images are fetched, cannot be reached: pods have to name images that the site has, see [images]"
   fi
 }
 

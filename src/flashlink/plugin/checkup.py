@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import ssl
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from flashlink.batch import BatchSystem, JobSpec, JobState, JobStatus
+from flashlink.batch import Examinable
 from flashlink.errors import FlashlinkError, SiteError
+from flashlink.finding import Finding
 from flashlink.jobscript.plan import Report
-from flashlink.jobscript.probe import Finding, findings, render
+from flashlink.plugin.probing import probe, sample
 from flashlink.plugin.reports import Reports
 from flashlink.plugin.serve import batch_system
 from flashlink.pods import quantity
@@ -25,11 +25,6 @@ from flashlink.site.runtime import host_mode_notice, resolve
 
 #: A certificate that ends within so many days is worth a word.
 SOON_DAYS = 14
-
-#: Seconds between two questions about the job.
-PAUSE = 0.5
-
-_FINAL = (JobState.ENDED, JobState.LOST)
 
 
 def checkup(site: Site, patience: float, told: Callable[[str], None]) -> Iterator[Finding]:
@@ -114,58 +109,17 @@ def _end_of_certificate(certificate: str, key: str) -> str:
 
 
 def _batch(
-    site: Site, place: Path, report: Report | None, patience: float, told: Callable[[str], None]
+    site: Site, place: Path, reports: Report | None, patience: float, told: Callable[[str], None]
 ) -> Iterator[Finding]:
     name = f"batch system {site.batch.system}"
     system = batch_system(site, place)
     try:
+        if isinstance(system, Examinable):
+            yield from system.examine(sample(site))
         totals = system.capacity()
         memory = quantity.shown(totals.memory >> 30 << 30) if totals.memory >> 30 else quantity.shown(totals.memory)
         yield Finding("ok", name, f"answers: {totals.cpus} cores, {memory} of memory, {totals.gpus} GPUs in all")
         if patience:
-            told("a job looks at a worker")
-            yield from _probe(system, site, report, patience)
+            yield from probe(system, site, reports, patience, told)
     finally:
         system.close()
-
-
-def _probe(system: BatchSystem, site: Site, report: Report | None, patience: float) -> Iterator[Finding]:
-    """Send the job, and read what it found."""
-    uid = str(uuid.uuid4())
-    folder = work_folder(site) / f"check-{uid}"
-    folder.mkdir(mode=0o700)
-    try:
-        script = folder / "job.sh"
-        script.write_text(render(site, PurePosixPath(folder), report), "utf-8")
-        script.chmod(0o700)
-        memory = quantity.size(site.limits.memory, "limits.memory")
-        spec = JobSpec(uid, "flashlink-check", script, folder, site.limits.cpu, memory, walltime=300)
-        status = _wait(system, spec, patience)
-        if isinstance(status, Finding):
-            yield status
-            return
-        log = folder / "job.log"
-        found = findings(log.read_text("utf-8", "replace") if log.exists() else "")
-        yield from found
-        if not found:
-            why = status.reason or f"its exit code is {status.exit_code}"
-            yield Finding("problem", "job on a worker", f"ended and left no output in {log}: {why}; is 'work' shared?")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait(system: BatchSystem, spec: JobSpec, patience: float) -> JobStatus | Finding:
-    """The status of the job once it has ended; a finding in its place if it does not run."""
-    (job_id,) = system.submit([spec])
-    if isinstance(job_id, SiteError):
-        return Finding("problem", "job on a worker", f"was refused: {job_id}")
-    limit = time.monotonic() + patience
-    while (status := system.query([job_id])[job_id]).state not in _FINAL:
-        if time.monotonic() > limit:
-            system.cancel([job_id], 0)
-            why = f": {status.reason}" if status.reason else ""
-            waited = f"is {status.state.value} after {patience:.0f} s{why}; give --wait more, or look at the queue"
-            return Finding("problem", "job on a worker", waited)
-        time.sleep(PAUSE)
-    system.forget([job_id])
-    return status

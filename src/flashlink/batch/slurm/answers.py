@@ -161,19 +161,26 @@ def sinfo(partitions: Iterable[str], seconds: int) -> Command:
     return Command(("sinfo", "--noheader", "--Node", *some, f"--Format={_format(_NODES)}"), seconds=seconds)
 
 
-def capacity(answer: Answer, jobs: int) -> Capacity:
-    """Totals of the nodes that are up.
+def capacity(answer: Answer, partitions: Iterable[str], jobs: int) -> Capacity:
+    """Totals of the nodes that are up in the partitions.
 
     Raises:
         SiteError: Transient: Slurm did not answer, or tells no node.
     """
     nodes = {fields[0]: fields for fields in _columns(_NODES, _said(answer)) if not fields[4].startswith(NO_NODE)}
     if not nodes:
-        raise SiteError("Slurm has no node that is up in the partitions of this site", transient=True)
+        raise no_nodes(partitions)
     cpus = sum(int(fields[1]) for fields in nodes.values())
     memory = sum(int(fields[2]) for fields in nodes.values())
     gpus = sum(int(count) for fields in nodes.values() for count in GPUS.findall(fields[3]))
     return Capacity(cpus, memory * 2**20, gpus, jobs)
+
+
+def no_nodes(partitions: Iterable[str]) -> SiteError:
+    """None is up there; Slurm does not tell whether there is such a partition at all."""
+    named = ", ".join(sorted(filter(None, set(partitions))))
+    where = f" in {named}: look whether sinfo knows this partition" if named else ""
+    return SiteError(f"Slurm has no node that is up{where}", transient=True)
 
 
 def _squeue(columns: dict[str, int], seconds: int) -> Command:

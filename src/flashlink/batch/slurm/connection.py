@@ -40,6 +40,9 @@ _SSH = (
 class Connection:
     """Runs commands where Slurm's are.
 
+    Attributes:
+        where: That place in words.
+
     Args:
         options: Which shell; where to log in.
         held: A file that each shell keeps open, so that a lock on it lasts until the last one has ended, whatever
@@ -50,7 +53,7 @@ class Connection:
     def __init__(self, options: Options, held: int, state: Path) -> None:
         self._held = held
         self._login = options.login
-        self._where = f"the login node {options.login}" if options.login else "this machine"
+        self.where = f"the login node {options.login}" if options.login else "this machine"
         self._mark = state / "ssh"
         self._sockets = _make_sockets(self._mark) if options.login else None
         self._ssh = _ssh(options, self._sockets) if self._sockets else []
@@ -80,7 +83,7 @@ class Connection:
             return commands.answers(said, count)
         except SiteError as error:
             why = " ".join(errors.decode("utf-8", "replace").split())[-300:]
-            raise SiteError(f"{self._where}: {why or error} (exit status {status})", transient=True) from None
+            raise SiteError(f"{self.where}: {why or error} (exit status {status})", transient=True) from None
 
     def close(self) -> None:
         """End the connection."""
@@ -100,7 +103,7 @@ class Connection:
                 try:
                     said, _ = process.communicate(request, limit)
                 except subprocess.TimeoutExpired:
-                    raise SiteError(f"{self._where} does not answer for {limit} s", transient=True) from None
+                    raise SiteError(f"{self.where} does not answer for {limit} s", transient=True) from None
                 finally:
                     _end(process)
             errors.seek(0)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from flashlink.batch.slurm import states
-from flashlink.batch.slurm.answers import GPUS, NO_NODE, Row
+from flashlink.batch.slurm.answers import GPUS, NO_NODE, Row, no_nodes
 from flashlink.batch.slurm.submission import uid_of
 from flashlink.batch.system import Capacity
 from flashlink.errors import SiteError
@@ -240,7 +240,7 @@ def capacity(told: Nodes, partitions: Sequence[str], jobs: int) -> Capacity:
         if (not named or named & set(node.partitions)) and not any(_is_down(word) for word in node.state)
     ]
     if not up:
-        raise SiteError("Slurm has no node that is up in the partitions of this site", transient=True)
+        raise no_nodes(partitions)
     memory = sum(node.real_memory for node in up) * 2**20
     gpus = sum(int(count) for node in up for count in GPUS.findall(node.gres))
     return Capacity(sum(node.cpus for node in up), memory, gpus, jobs)

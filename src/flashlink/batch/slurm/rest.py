@@ -6,13 +6,10 @@ versions v0.0.42 to v0.0.45; what errors mean is the table of `flashlink.batch.s
 
 from __future__ import annotations
 
-import base64
 import getpass
-import json
 import re
 import ssl
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,11 +20,13 @@ from flashlink.batch.slurm import replies
 from flashlink.batch.slurm.answers import Row
 from flashlink.batch.slurm.commands import Answer
 from flashlink.batch.slurm.description import check, describe
+from flashlink.batch.slurm.examination import claims_of, token_found
 from flashlink.batch.slurm.options import Options
 from flashlink.batch.slurm.refusals import UnsureError, refusal
 from flashlink.batch.slurm.submission import partitions
 from flashlink.batch.system import Capacity, JobSpec
 from flashlink.errors import SiteError
+from flashlink.finding import Finding
 
 #: The versions of the interface that flashlink is tested with.
 OLDEST, NEWEST = 42, 45
@@ -135,6 +134,15 @@ class Rest:
         told = self._ask(replies.Nodes, "GET", "/slurm/{}/nodes/")
         return replies.capacity(told, partitions(self._options), jobs)
 
+    def examine(self, probe: JobSpec) -> Iterator[Finding]:  # noqa: ARG002 (it has no trial of a job)
+        """See `Scheduler.examine`."""
+        if self._options.token_file:
+            yield token_found(self._token(), self._options.token_file)
+        cluster = self.cluster()
+        yield Finding(
+            "ok", "slurmrestd", f"{self._options.rest} answers for cluster {cluster} in version {self._version}"
+        )
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -234,18 +242,19 @@ class Rest:
             if path.stat().st_mode & 0o077:
                 raise SiteError(f"{path} can be read by others; chmod 600 it", transient=True)
             text = path.read_text("ascii").strip().removeprefix("SLURM_JWT=")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SiteError(f"batch.options.token_file: {path} cannot be read: {error}", transient=True) from error
+        except OSError as error:
+            raise SiteError(
+                f"batch.options.token_file: {path} cannot be read: {error.strerror}", transient=True
+            ) from error
+        except UnicodeDecodeError:
+            text = ""
         if not re.fullmatch(r"[!-~]+", text):
             raise SiteError(f"batch.options.token_file: {path} holds no token", transient=True)
         return text
 
     def _user(self) -> str:
         """Whose jobs these are, by the token: it says so in its claim ``sun``."""
-        with suppress(ValueError, IndexError, KeyError, TypeError):
-            part = self._token().split(".")[1]
-            return str(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["sun"])
-        return getpass.getuser()
+        return str(claims_of(self._token()).get("sun") or getpass.getuser())
 
 
 def _trust(file: str) -> ssl.SSLContext:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from flashlink.batch.slurm import answers, refusals, submission
+from flashlink.batch.slurm import answers, examination, refusals, submission
 from flashlink.batch.slurm.answers import Row
 from flashlink.batch.slurm.commands import Command
 from flashlink.batch.slurm.connection import Connection
 from flashlink.batch.slurm.options import Options
 from flashlink.batch.system import Capacity, JobSpec
 from flashlink.errors import SiteError
+from flashlink.finding import Finding
 
 
 class Scheduler(Protocol):
@@ -49,6 +50,9 @@ class Scheduler(Protocol):
 
     def capacity(self, jobs: int) -> Capacity:
         """Totals of the nodes that are up, with `jobs` as the most jobs."""
+
+    def examine(self, probe: JobSpec) -> Iterator[Finding]:
+        """Look at what it is asked by, for ``flashlink check``; `probe` is a small job, which is not submitted."""
 
     def close(self) -> None:
         """Let go of connections."""
@@ -127,8 +131,20 @@ class CommandLine:
 
     def capacity(self, jobs: int) -> Capacity:
         """See `Scheduler.capacity`."""
-        (told,) = self._connection.run(answers.sinfo(submission.partitions(self._options), self._seconds))
-        return answers.capacity(told, jobs)
+        partitions = submission.partitions(self._options)
+        (told,) = self._connection.run(answers.sinfo(partitions, self._seconds))
+        return answers.capacity(told, partitions, jobs)
+
+    def examine(self, probe: JobSpec) -> Iterator[Finding]:
+        """See `Scheduler.examine`."""
+        (told,) = self._connection.run(examination.programs())
+        found = examination.commands_found(told, self._connection.where)
+        yield found
+        if found.status != "ok":
+            return
+        for name, spec in examination.most(probe, self._options):
+            (told,) = self._connection.run(examination.trial(spec, self._options))
+            yield examination.trial_found(told, name, submission.place(spec, self._options))
 
     def close(self) -> None:
         """The connection is not ours."""

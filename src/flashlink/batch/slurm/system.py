@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from flashlink.batch.slurm import examination
 from flashlink.batch.slurm.answers import Row
 from flashlink.batch.slurm.books import Books, Job, hold
 from flashlink.batch.slurm.connection import Connection
@@ -28,6 +29,7 @@ from flashlink.batch.slurm.scheduler import CommandLine, Scheduler
 from flashlink.batch.slurm.spool import Spool
 from flashlink.batch.system import Capacity, JobSpec, JobState, JobStatus
 from flashlink.errors import SiteError
+from flashlink.finding import Finding
 
 #: Jobs that one shell submits. It ends when it can tell nobody, so after a kill at most a few are on their way.
 BULK = 20
@@ -281,6 +283,26 @@ class SlurmBatch:
         self._books.remove(numbers)
         for number in numbers:
             self._final.pop(number, None)
+
+    def examine(self, probe: JobSpec) -> Iterator[Finding]:
+        """Look at what the site consists of; see `Examinable.examine`."""
+        for found in self._scheduler.examine(probe):
+            yield found
+            if found.subject in examination.VITAL and found.status == "problem":
+                return
+        if self._options.spool:
+            (told,) = self._connection.run(examination.space(self._options.spool, self._options.command_seconds))
+            yield examination.space_found(told, self._options.spool)
+        try:
+            self._scheduler.accounted_since(1)
+        except SiteError as error:
+            yield Finding(
+                "warning", "accounting", f"{error}; ends of jobs come from their own records until it answers"
+            )
+
+    def kinds(self, probe: JobSpec) -> Mapping[str, JobSpec]:
+        """The flavours; see `Examinable.kinds`."""
+        return examination.least(probe, self._options)
 
     def capacity(self) -> Capacity:
         """Totals of the site; see `BatchSystem.capacity`."""
