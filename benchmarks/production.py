@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pythia8mc
 
 from flashlink.flashsim.files import Columns
-from flashlink.flashsim.generate import BLOCK, Source, generate
+from flashlink.flashsim.generate import BLOCK, Production, generate
 from flashlink.flashsim.parameterize import parameterize
 from flashlink.flashsim.photons import parameterize_photons, photons_of, simulate_photons
 from flashlink.flashsim.pythia import B_TO_JPSI_K
@@ -58,6 +58,12 @@ print(json.dumps({"cpu": seconds, "wall": time.perf_counter() - wall, "import": 
 Result = TypeVar("Result")
 
 
+def typical(work: Callable[[], object]) -> float:
+    """Processor seconds that `work` takes: the median of five times, after one that does not count."""
+    work()
+    return float(np.median([timed(work)[1] for _ in range(5)]))
+
+
 def timed(work: Callable[[], Result]) -> tuple[Result, float]:
     """What `work` returns, and the processor seconds that it took."""
     start = time.process_time()
@@ -89,17 +95,53 @@ def line(name: str, value: str, peer: str = "", wanted: str = "") -> None:
     print(f"| {name} | {value} | {peer} | {wanted} |", flush=True)
 
 
-def generator(events: int) -> tuple[float, float]:
-    """Processor seconds of our generator and of Pythia alone, for the same collisions, in turns."""
-    pythia, source = bare_pythia(), Source(SEED)
-    list(source.particles(events, 1))
-    ours = alone = 0.0
-    # In turns, so that both see the machine alike.
-    for first in range(0, events, BLOCK):
-        before = source.tried
-        ours += timed(lambda: list(source.particles(first, min(BLOCK, events - first))))[1]  # noqa: B023  # called at once
-        alone += timed(lambda: [pythia.next() for _ in range(source.tried - before)])[1]  # noqa: B023
-    return ours, alone
+class Followed:
+    """Pythia as the generator drives it, and a bare one that makes each batch of collisions too.
+
+    The bare one starts from the same random numbers, right before or right after: so both make the same collisions, and
+    see the machine alike.
+
+    Args:
+        pythia: The generator's.
+
+    Attributes:
+        alone: Processor seconds of the bare one's collisions.
+        aside: All that it took, which is not the generator's.
+    """
+
+    def __init__(self, pythia: Any) -> None:
+        self.alone = self.aside = 0.0
+        self._pythia, self._bare, self._first = pythia, bare_pythia(), False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pythia, name)
+
+    def nextBatch(self, count: int, mode: str) -> Any:  # noqa: N802  # Pythia's name
+        """Those of the generator, and elsewhere the same."""
+        state = self._pythia.rndm.getState()
+        self._first = not self._first
+        if self._first:
+            self._follow(state, count)
+        batch = self._pythia.nextBatch(count, mode)
+        if not self._first:
+            self._follow(state, count)
+        return batch
+
+    def _follow(self, state: Any, count: int) -> None:
+        start = time.process_time()
+        self._bare.rndm.setState(state)
+        self.alone += timed(lambda: [self._bare.next() for _ in range(count)])[1]
+        self.aside += time.process_time() - start
+
+
+def generator(events: int) -> tuple[list[Columns], float, float]:
+    """The parts of a sample, and the processor seconds of our generator and of Pythia alone."""
+    list(Production(BLOCK, 0, TRAINING_SEED).parts())
+    production = Production(events, 0, SEED)
+    ours = production._source.generator
+    ours._pythia = followed = Followed(ours._pythia)
+    parts, both = timed(lambda: list(production.parts()))
+    return parts, both - followed.aside, followed.alone
 
 
 def processes(particles: Columns) -> None:
@@ -141,20 +183,18 @@ def main() -> None:
     tables = parameterize(training, reconstruct(training, TRAINING_SEED)[0])
     z = default_geometry().calorimeter.z
     binned_photons = parameterize_photons(training, reconstruct_photons(training, TRAINING_SEED), z)
-    ours, alone = generator(events)
+    parts, ours, alone = generator(events)
     generated, whole = timed(lambda: generate(events, 0, SEED))
     particles = generated.columns
     models, _ = read_parameterizations(None)
     assert models.photons is not None
-    for parameterizations in (models, tables):
-        simulate(particles, parameterizations, SEED)
-    for photon_model in (models.photons, binned_photons):
-        simulate_photons(particles, photon_model, SEED)
-    _, flash = timed(lambda: simulate(particles, models, SEED))
-    _, binned = timed(lambda: simulate(particles, tables, SEED))
+    flash, photons = 0.0, 0.0
+    for part in parts:
+        flash += typical(lambda: simulate(part, models, SEED))  # noqa: B023  # called at once
+        photons += typical(lambda: simulate_photons(part, models.photons, SEED))  # noqa: B023
+    binned = typical(lambda: simulate(particles, tables, SEED))
+    binned_clusters = typical(lambda: simulate_photons(particles, binned_photons, SEED))
     _, reference = timed(lambda: reconstruct(particles, SEED))
-    _, photons = timed(lambda: simulate_photons(particles, models.photons, SEED))
-    _, binned_clusters = timed(lambda: simulate_photons(particles, binned_photons, SEED))
     _, clusters = timed(lambda: reconstruct_photons(particles, SEED))
     number, lights = charged(particles), len(photons_of(particles)["event"])
 
@@ -162,7 +202,7 @@ def main() -> None:
     print("|---|---|---|---|")
     line("bare Pythia", f"{events / alone:,.0f} events/s", f"{generated.tried} collisions")
     line("generate", f"{events / ours:,.0f} events/s", f"{alone / ours:.1%} of bare Pythia")
-    line("generate, start of Pythia and table included", f"{events / whole:,.0f} events/s")
+    line("generate, start of Pythia included", f"{events / whole:,.0f} events/s")
     line(
         "flash simulation, tracks by learned models", f"{number / flash:,.0f} particles/s",
         f"reference {number / reference:,.0f}; flash {reference / flash:.0f} times", "100,000 or more",

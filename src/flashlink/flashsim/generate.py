@@ -88,7 +88,7 @@ class Production:
         return self._source.tried
 
     def parts(self, rows: int = ROWS) -> Iterator[Columns]:
-        """The columns of `flashlink.flashsim.samples.GENERATED`, in pieces of whole events and about `rows` rows."""
+        """The columns of `flashlink.flashsim.samples.GENERATED`, in pieces of whole blocks and about `rows` rows."""
         waiting: list[Columns] = []
         for part in self._source.particles(self._first_event, self._events):
             waiting.append(part)
@@ -144,77 +144,105 @@ class Source:
         self._base = int.from_bytes(hashlib.blake2b(f"pythia\0{seed}".encode(), digest_size=8).digest(), "little")
 
     def particles(self, first_event: int, events: int) -> Iterator[Columns]:
-        """The visible particles of consecutive events, batch by batch, and the whole chain of each signal before them.
+        """The visible particles of consecutive events, block by block, and the whole chain of each signal before them.
 
         The momenta are in GeV, places count from the collision, ``mother`` counts within the chain.
         """
         last = first_event + events
         for block in range(first_event // BLOCK, (last - 1) // BLOCK + 1):
             self.generator.begin(1 + (self._base + block) % _SEQUENCES)
-            number, end = block * BLOCK, (block + 1) * BLOCK
-            while number < min(end, last):
-                # No more than are missing, since each may have a signal: none is made in vain.
-                collisions = self.generator.collide(min(BATCH, end - number))
-                self.tried += collisions.count
-                rows, found = self._signals(collisions, number)
-                columns = self._columns(collisions, rows, found)
-                columns["event"] += number
-                number += len(found)
-                inside = (columns["event"] >= first_event) & (columns["event"] < last)
-                yield {name: values[inside] for name, values in columns.items()}
+            columns = self._block(block * BLOCK, (block + 1) * BLOCK, last)
+            inside = (columns["event"] >= first_event) & (columns["event"] < last)
+            yield {name: values[inside] for name, values in columns.items()}
 
-    def _signals(self, collisions: Collisions, first: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Rows of the chosen particles and the collisions that have one; without a signal no rows and all of them."""
-        if not self._signal:
-            return np.zeros(0, dtype=np.int64), np.arange(collisions.count)
-        rows = np.flatnonzero(collisions.final & (np.abs(collisions.pdg) == self._signal))
-        found, start, number = np.unique(collisions.event[rows], return_index=True, return_counts=True)
+    def _block(self, first: int, end: int, last: int) -> Columns:
+        """The particles of the events from `first` to `end`; of those from `last` on, perhaps of some."""
+        batches: list[_Batch] = []
+        events = tried = 0
+        while first + events < min(end, last):
+            # No more than are missing, since each may have a signal: none is made in vain.
+            collisions, made = self.generator.collide(min(BATCH, end - first - events), tried)
+            found = np.arange(tried, tried + made) if not self._signal else None
+            batches.append(self._batch(collisions, first + events, found))
+            events, tried = events + len(batches[-1].found), tried + made
+        self.tried += tried
+        columns = _columns(batches, tried)
+        return columns | {"event": columns["event"] + first}
+
+    def _batch(self, collisions: Collisions, first: int, found: npt.NDArray[np.int64] | None) -> _Batch:
+        """Choose signals, and decay what Pythia did not, before its random numbers go on."""
+        if found is not None:
+            return _Batch(collisions, found)
+        held = np.flatnonzero(np.abs(collisions.pdg) == self._signal)
+        found, start, number = np.unique(collisions.event[held], return_index=True, return_counts=True)
         choice = Stream(self._seed, "generate/signal").uniform(first + np.arange(len(found)), 0, 1)[0]
-        return rows[start + (choice * number).astype(np.int64)], found
+        place = start + (choice * number).astype(np.int64)
+        signals, others = collisions[held[place]], collisions[np.delete(held, place)]
+        return _Batch(
+            collisions, found, signals.momentum[:, 2] > 0,
+            [self.generator.decay_signal(signals)] if len(place) else [],
+            [self.generator.decay_freely(others)] if len(others.pdg) else [],
+        )  # fmt: skip
 
-    def _columns(
-        self, collisions: Collisions, signals: npt.NDArray[np.int64], found: npt.NDArray[np.int64]
-    ) -> Columns:  # fmt: skip
-        """The particles of the collisions `found`: chains, the record's, then what came of other signal particles."""
-        index = np.full(collisions.count, -1)
-        index[found] = np.arange(len(found))
-        side = np.ones(collisions.count)
-        side[collisions.event[signals]] = np.where(collisions.momentum[signals, 2] > 0, 1, -1)
-        parts = [_of_record(collisions, side)]
-        if len(signals):
-            parts.insert(0, _of_decays(self.generator.decay_signal(collisions[signals]), collisions.event[signals]))
-            held = collisions.final & (np.abs(collisions.pdg) == self._signal)
-            held[signals] = False
-            others = np.flatnonzero(held)
-            if len(others):
-                decays = self.generator.decay_freely(collisions[others])
-                parts.append(_others(_of_decays(decays, collisions.event[others]), side))
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        turn = side[columns["event"]]
-        columns["pz"], columns["z"] = turn * columns["pz"], turn * columns["z"]
-        columns["event"] = index[columns["event"]]
-        order = np.argsort(columns["event"], kind="stable")
-        order = order[columns["event"][order] >= 0]
-        return {name: values[order] for name, values in columns.items()}
+
+@dataclass(frozen=True)
+class _Batch:
+    """Collisions, and what is made of them while Pythia's random numbers are where they ended.
+
+    Attributes:
+        collisions: What they left over; particles like the signals are among them, not decayed.
+        found: Those that count as events.
+        forward: For each of these, whether its signal goes forward.
+        chains: The decays of the signals, if any.
+        others: The decays of other particles like them, if any.
+    """
+
+    collisions: Collisions
+    found: npt.NDArray[np.int64]
+    forward: npt.NDArray[np.bool_] | None = None
+    chains: Sequence[Decays] = ()
+    others: Sequence[Decays] = ()
+
+
+def _columns(batches: Sequence[_Batch], tried: int) -> Columns:
+    """The particles of the events of batches: chains, the record's, then what came of other particles like the signal.
+
+    All at once, since numpy takes hardly longer for many than for the few particles of one batch.
+    """
+    found = np.concatenate([batch.found for batch in batches])
+    # Where a signal goes; 0 for collisions that are no events.
+    side = np.zeros(tried)
+    for batch in batches:
+        side[batch.found] = 1 if batch.forward is None else np.where(batch.forward, 1, -1)
+    parts = [_of_record(Collisions.joined([batch.collisions for batch in batches]), side)]
+    if chains := [decays for batch in batches for decays in batch.chains]:
+        parts.insert(0, _of_decays(Decays.joined(chains)))
+    if others := [decays for batch in batches for decays in batch.others]:
+        parts.append(_others(_of_decays(Decays.joined(others)), side))
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    turn = side[columns["event"]]
+    columns["pz"], columns["z"] = turn * columns["pz"], turn * columns["z"]
+    columns["event"] = np.searchsorted(found, columns["event"])
+    order = np.argsort(columns["event"], kind="stable")
+    return {name: values[order] for name, values in columns.items()}
 
 
 def _of_record(collisions: Collisions, side: npt.NDArray[np.float64]) -> Columns:
     """The charged particles of collisions that go to their `side`, fast enough to be seen, photons last."""
-    forward = side[collisions.event] * collisions.momentum[:, 2] > _LEAST_PZ
-    seen = collisions[np.flatnonzero(forward & collisions.final)]
+    seen = collisions[np.flatnonzero(side[collisions.event] * collisions.momentum[:, 2] > _LEAST_PZ)]
     charged, photons = np.isin(np.abs(seen.pdg), CHARGED), seen.pdg == PHOTON
     seen = seen[np.concatenate([np.flatnonzero(charged), np.flatnonzero(photons)])]
     charge = np.sign(seen.pdg) * np.where(np.isin(np.abs(seen.pdg), LEPTONS), -1, 1) * (seen.pdg != PHOTON)
     return _part(seen.event, seen.pdg, charge, seen.momentum, seen.place)
 
 
-def _of_decays(decays: Decays, event: npt.NDArray[np.int64]) -> Columns:
-    """The chains of particles that come from the events `event`: each with its products behind it."""
+def _of_decays(decays: Decays) -> Columns:
+    """The chains of particles, each with its products behind it."""
     order = np.lexsort((np.arange(len(decays.root)), decays.root))
     place = np.empty_like(order)
     place[order] = places(np.bincount(decays.root))
     mother = np.where(decays.mother >= 0, place[decays.mother], -1)
-    columns = _part(event[decays.root], decays.pdg, decays.charge, decays.momentum, decays.place)
+    columns = _part(decays.event, decays.pdg, decays.charge, decays.momentum, decays.place)
     columns |= {"mother": mother, "stable": decays.final, "signal": np.ones(len(order), dtype=bool)}
     return {name: values[order] for name, values in columns.items()}
 

@@ -7,7 +7,7 @@ batches of collisions come at once, as arrays that Pythia's own library fills.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ Integers = npt.NDArray[np.int64]
 
 #: Lines that every run has: nothing printed, random numbers from where `Generator.begin` says.
 _ALWAYS = ("Print:quiet = on", "Random:setSeed = on", "Random:seed = 1")
+
+#: The mode of a decay channel that is on for particle and antiparticle.
+_ON = 1
 
 #: Attempts at decays before it is given up; Pythia fails one in very many.
 _ATTEMPTS = 10
@@ -66,32 +69,30 @@ def read_settings(path: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Collisions:
-    """The event records of a batch of collisions, one after the other.
+    """What is left over at the end of collisions, one after the other.
 
     Attributes:
-        event: Number of the collision in the batch, from 0, of each row.
+        event: Number of the collision of each row.
         pdg: PDG number.
-        final: Whether it is left over at the end.
         momentum: (px, py, pz, E) in GeV, shape (rows, 4).
         tau: Proper lifetime in mm/c.
         place: Production vertex (x, y, z) in mm, shape (rows, 3).
-        count: Collisions in the batch.
     """
 
     event: Integers
     pdg: Integers
-    final: npt.NDArray[np.bool_]
     momentum: Floats
     tau: Floats
     place: Floats
-    count: int
 
     def __getitem__(self, rows: npt.NDArray[Any]) -> Collisions:
-        """Some of the rows, of the same collisions."""
-        return Collisions(
-            self.event[rows], self.pdg[rows], self.final[rows], self.momentum[rows], self.tau[rows], self.place[rows],
-            self.count,
-        )  # fmt: skip
+        """Some of the rows."""
+        return Collisions(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    @classmethod
+    def joined(cls, batches: Sequence[Collisions]) -> Collisions:
+        """All rows of several batches."""
+        return cls(**{field.name: _joined(batches, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Decays:
     """Particles and all that became of them, mothers before daughters.
 
     Attributes:
+        event: Number of the collision of each.
         root: Which of the particles that were given each comes from.
         mother: Row of its mother, -1 for the particles themselves.
         pdg: PDG number.
@@ -108,6 +110,7 @@ class Decays:
         place: Production vertex in mm, shape (rows, 3).
     """
 
+    event: Integers
     root: Integers
     mother: Integers
     pdg: Integers
@@ -115,6 +118,22 @@ class Decays:
     final: npt.NDArray[np.bool_]
     momentum: Floats
     place: Floats
+
+    @classmethod
+    def joined(cls, batches: Sequence[Decays]) -> Decays:
+        """Those of several batches, with roots and rows numbered on."""
+        columns = {field.name: _joined(batches, field.name) for field in fields(cls)}
+        sizes = [len(batch.mother) for batch in batches]
+        roots = [np.count_nonzero(batch.mother < 0) for batch in batches]
+        columns["root"] = columns["root"] + np.repeat(np.cumsum(roots) - roots, sizes)
+        columns["mother"] = np.where(
+            columns["mother"] < 0, -1, columns["mother"] + np.repeat(np.cumsum(sizes) - sizes, sizes)
+        )
+        return cls(**columns)
+
+
+def _joined(batches: Sequence[Any], name: str) -> npt.NDArray[Any]:
+    return np.concatenate([getattr(batch, name) for batch in batches])
 
 
 class Generator:
@@ -136,8 +155,8 @@ class Generator:
                 raise wrong("Pythia settings", line, "a line that Pythia knows")
         if not self._pythia.init():
             raise RequestError(f"Pythia cannot be initialised with its settings: {'; '.join(process.settings)}")
-        self._free = self._modes(process.decay)
         self._decay = process.decay
+        self._on, self._exceptions = self._free_modes(process.decay)
         for line in process.decay:
             self._read_decay(line)
         self._restore()
@@ -151,20 +170,27 @@ class Generator:
         """Go to the start of one of the 900 million disjoint sequences of random numbers; `sequence` counts from 1."""
         self._pythia.rndm.init(sequence)
 
-    def collide(self, count: int) -> Collisions:
-        """Make collisions; those that Pythia fails at are left out, so there may be fewer than `count`."""
+    def collide(self, count: int, first: int = 0) -> tuple[Collisions, int]:
+        """Make collisions, numbered from `first` on.
+
+        Returns:
+            They, and how many: Pythia fails at some, so there may be fewer than `count`.
+        """
         batch = self._pythia.nextBatch(count, "skip").layout
         particles = batch.content("prt")
         sizes = np.diff(np.asarray(particles.offsets.data))
-        rows = particles.content[particles.offsets[0] : particles.offsets[-1]]
-        momentum, vertex = rows.content("p"), rows.content("vProd")
-        place = np.zeros((len(rows), 3))
-        index = np.asarray(vertex.index.data)
-        place[index >= 0] = _columns(vertex.content, ("px", "py", "pz"))[index[index >= 0]]
-        return Collisions(
-            np.repeat(np.arange(len(sizes)), sizes), _array(rows, "id"), _array(rows, "status") > 0,
-            _columns(momentum, ("px", "py", "pz", "e")), _array(rows, "tau"), place, len(sizes),
+        record = particles.content[particles.offsets[0] : particles.offsets[-1]]
+        # Two thirds of a record are not left over.
+        final = np.flatnonzero(_array(record, "status") > 0)
+        vertex = record.content("vProd")
+        index = np.asarray(vertex.index.data)[final]
+        place = np.zeros((len(final), 3))
+        place[index >= 0] = _columns(vertex.content, ("px", "py", "pz"), index[index >= 0])
+        found = Collisions(
+            first + np.repeat(np.arange(len(sizes)), sizes)[final], _array(record, "id")[final],
+            _columns(record.content("p"), ("px", "py", "pz", "e"), final), _array(record, "tau")[final], place,
         )  # fmt: skip
+        return found, len(sizes)
 
     def decay_signal(self, particles: Collisions) -> Decays:
         """Decay each of the particles by the lines of `Process.decay`."""
@@ -186,7 +212,7 @@ class Generator:
             for _ in range(_ATTEMPTS):
                 self._fill(particles)
                 if self._pythia.moreDecays():
-                    return _read(self._pythia.event, len(particles.pdg))
+                    return _read(self._pythia.event, particles)
         finally:
             may_decay.setMayDecay(False)
         raise InternalError(f"Pythia could not decay {sorted(set(particles.pdg.tolist()))} in {_ATTEMPTS} attempts")
@@ -209,18 +235,21 @@ class Generator:
         if not self._pythia.particleData.readString(line, False):
             raise wrong("decay of the signal", line, "a line of particle data that Pythia knows")
 
-    def _modes(self, lines: Sequence[str]) -> list[tuple[Any, int]]:
-        """The decay channels of the particles that the lines are about, with their modes.
+    def _free_modes(self, lines: Sequence[str]) -> tuple[list[str], list[tuple[Any, int]]]:
+        """What brings the decays that the lines are about back to what they are: lines, and exceptions from them.
 
-        Some channels are for the particle or the antiparticle alone, so "all on" would not be as before.
+        The lines switch all channels on. Some are off, or for the particle or the antiparticle alone.
         """
-        numbers = {number for line in lines if (number := line.partition(":")[0].strip()).isdigit()}
-        found = [self._pythia.particleData.findParticle(int(number)) for number in sorted(numbers)]
+        numbers = sorted({int(number) for line in lines if (number := line.partition(":")[0].strip()).isdigit()})
+        found = [self._pythia.particleData.findParticle(number) for number in numbers]
         channels = [particle.channel(index) for particle in found for index in range(particle.sizeChannels())]
-        return [(channel, channel.onMode()) for channel in channels]
+        exceptions = [(channel, channel.onMode()) for channel in channels if channel.onMode() != _ON]
+        return [f"{number}:onMode = {_ON}" for number in numbers], exceptions
 
     def _restore(self) -> None:
-        for channel, mode in self._free:
+        for line in self._on:
+            self._read_decay(line)
+        for channel, mode in self._exceptions:
             channel.onMode(mode)
 
 
@@ -228,22 +257,26 @@ def _array(record: Any, name: str) -> npt.NDArray[Any]:
     return np.asarray(record.content(name).data)
 
 
-def _columns(record: Any, names: Sequence[str]) -> Floats:
-    return np.stack([_array(record, name) for name in names], axis=1)
+def _columns(record: Any, names: Sequence[str], rows: Integers) -> Floats:
+    return np.stack([_array(record, name)[rows] for name in names], axis=1)
 
 
-def _read(event: Any, roots: int) -> Decays:
-    """All particles of an event of which the first `roots` were given."""
+def _read(event: Any, given: Collisions) -> Decays:
+    """All particles of an event to which those were given."""
     particles = event.particles()[1:]
     mother = np.array([particle.mother1() for particle in particles]) - 1
     root = np.arange(len(particles))
-    for row in range(roots, len(particles)):
+    for row in range(len(given.pdg), len(particles)):
         root[row] = root[mother[row]]
+    # The daughters of a particle begin at one place, and asking is what takes time.
+    first = np.append(True, mother[1:] != mother[:-1]) | (mother < 0)
+    begin = [particles[row] for row in np.flatnonzero(first)]
+    place = np.array([(particle.xProd(), particle.yProd(), particle.zProd()) for particle in begin])
     return Decays(
-        root, mother,
+        given.event[root], root, mother,
         np.array([particle.id() for particle in particles]),
         np.array([particle.charge() for particle in particles]),
         np.array([particle.isFinal() for particle in particles]),
         np.array([(particle.px(), particle.py(), particle.pz(), particle.e()) for particle in particles]),
-        np.array([(particle.xProd(), particle.yProd(), particle.zProd()) for particle in particles]),
+        place[np.cumsum(first) - 1],
     )  # fmt: skip

@@ -31,7 +31,7 @@ from flashlink.flashsim.states import Columns, moved, moved_covariance, state_co
 SIMULATED = RECONSTRUCTED | {"extrapolated": "bool"}
 
 #: Particles that are simulated at once: so many that the last chunk of a network, which is filled up, costs little.
-BATCH = 32768
+BATCH = 65536
 
 
 def simulate(generated: Columns, learned: Parameterizations, seed: int, batch: int = BATCH) -> Rows:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROWS = 2048
 
 Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -80,31 +81,36 @@ class Chain:
                 values[variable.name] = np.where(there, values[variable.name], 0.0)
         return values
 
-    def _kinds(self, condition: Floats) -> Mapping[str, Mask]:
-        """Where each column is 1 for which variables have curves of their own, and, as "", where none is."""
+    def _kinds(self, condition: Floats) -> Mapping[str, Rows]:
+        """The rows where each column is 1 for which variables have curves of their own, and, as "", where none is."""
         named = {name for variable in self.variables if isinstance(variable, Continuous) for name in variable.apart}
         kinds = {name: condition[:, self.inputs.index(name)] == 1 for name in sorted(named)}
-        return kinds | {"": ~np.logical_or.reduce([np.zeros(len(condition), dtype=bool), *kinds.values()])}
+        kinds[""] = ~np.logical_or.reduce([np.zeros(len(condition), dtype=bool), *kinds.values()])
+        return {name: np.flatnonzero(rows) for name, rows in kinds.items() if rows.any()}
 
     def inside(self, condition: Floats, uniform: Floats) -> Floats:
         """What the network answers before it is mapped back, shape (variables, rows); arguments as for `sample`."""
         count = len(condition)
         inside = np.empty((len(self.variables), count))
+        inputs = {
+            "condition": np.zeros((len(self.inputs), ROWS), dtype=np.float32),
+            "uniform": np.zeros((len(self.variables), ROWS), dtype=np.float32),
+        }
         for start in range(0, count, ROWS):
             rows = slice(start, min(start + ROWS, count))
             size = rows.stop - start
-            inputs = {
-                "condition": np.zeros((len(self.inputs), ROWS), dtype=np.float32),
-                "uniform": np.full((len(self.variables), ROWS), 0.5, dtype=np.float32),
-            }
             inputs["condition"][:, :size], inputs["uniform"][:, :size] = condition[rows].T, uniform[:, rows]
+            # What fills the last chunk up.
+            inputs["condition"][:, size:], inputs["uniform"][:, size:] = 0.0, 0.5
             inside[:, rows] = self._session.run(None, inputs)[0][:, :size]
         return inside
 
 
-def _decoded(variable: Variable, inside: Floats, kinds: Mapping[str, Mask]) -> Floats:
+def _decoded(variable: Variable, inside: Floats, kinds: Mapping[str, Rows]) -> Floats:
     if not isinstance(variable, Continuous):
         return variable.decode(inside)
+    if len(kinds) == 1:
+        return variable.decode(inside, *kinds)
     values = np.empty(inside.shape)
     for kind, rows in kinds.items():
         values[rows] = variable.decode(inside[rows], kind)

@@ -49,32 +49,43 @@ def encoded(covariance: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def factors(log_sigma: Sequence[Floats], partials: Sequence[Floats]) -> Floats:
-    """Factors of Cholesky, shape (rows, k, k): the inverse of `encoded`."""
+    """Factors of Cholesky, shape (k, k, rows): the inverse of `encoded`.
+
+    Rows are the last axis, here and in what takes factors, so that every operation is one of long vectors.
+    """
     size, count = len(log_sigma), len(log_sigma[0])
-    factor = np.zeros((count, size, size))
+    factor = np.zeros((size, size, count))
     partial = np.tanh(np.clip(np.stack(partials), -LARGEST_PARTIAL, LARGEST_PARTIAL))
     left = np.ones((size, count))
     for number, (row, column) in enumerate(_below(size)):
-        factor[:, row, column] = partial[number] * left[row]
+        factor[row, column] = partial[number] * left[row]
         left[row] *= np.sqrt(1 - np.square(partial[number]))
     for row, values in enumerate(log_sigma):
-        factor[:, row, row] = left[row]
-        factor[:, row] *= np.exp(values)[:, None]
+        factor[row, row] = left[row]
+        factor[row] *= np.exp(values)
     return factor
 
 
 def covariance(factor: Floats) -> Floats:
     """Covariances of factors, shape (rows, k, k), positive definite also after rounding."""
-    size = factor.shape[1]
-    # Written out, since a product of matrices sums in an order that depends on their number.
-    found = np.asarray(sum(factor[:, :, None, column] * factor[:, None, :, column] for column in range(size)))
+    size, _, count = factor.shape
+    found = np.empty((count, size, size))
+    for row in range(size):
+        for column in range(row + 1):
+            # Written out, since a product of matrices sums in an order that depends on their number.
+            found[:, row, column] = found[:, column, row] = _sum(factor[row], factor[column])
     found[:, range(size), range(size)] *= 1 + MARGIN
     return found
 
 
 def residual(factor: Floats, pulls: Sequence[Floats]) -> Floats:
     """Residuals of pulls, shape (rows, k): products of factors and pulls, summed in one order."""
-    return np.asarray(sum(factor[:, :, column] * values[:, None] for column, values in enumerate(pulls)))
+    return np.stack([_sum(row, pulls) for row in factor], axis=1)
+
+
+def _sum(left: Sequence[Floats] | Floats, right: Sequence[Floats] | Floats) -> Floats:
+    """The sum of products, in their order."""
+    return np.asarray(sum(one * other for one, other in zip(left, right, strict=True)))
 
 
 def pulls(factor: Floats, residuals: Floats) -> Floats:

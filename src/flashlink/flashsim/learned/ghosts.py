@@ -85,7 +85,7 @@ class LearnedGhosts:
         place = {"x": -values["impact"] * sine, "y": values["impact"] * cosine}
         state = place | {"tx": slope * cosine, "ty": slope * sine, "qop": values["charge"] / 10 ** values["log p"]}
         factor = numbers.factors([values[name] for name in SIGMAS], [values[name] for name in PARTIALS])
-        factor = factor[:, _BACK] * _units(state["qop"])[:, :, None]
+        factor = factor[_BACK] * _units(state["qop"]).T[:, None]
         quality = {name: values[name] for name in ("category", *HITS, "is_muon", *PARTS)}
         return GhostTracks(
             state=np.stack([state[name] for name in TRACK_PARAMETERS], axis=1),

@@ -125,9 +125,10 @@ def decoded(values: Mapping[str, Floats], condition: PhotonCondition) -> Cluster
         axis=1,
     )
     residual = _turned(away, _direction(condition.x, condition.y), back=True)
-    factor = numbers.factors([values[name] for name in SIGMAS], [values[name] for name in PARTIALS])[:, _BACK]
+    factor = numbers.factors([values[name] for name in SIGMAS], [values[name] for name in PARTIALS])[_BACK]
     axes = _direction(condition.x + residual[:, 0], condition.y + residual[:, 1])
-    return Clusters(residual, numbers.covariance(_turned(factor, axes, back=True)), values["photon_dll"])
+    turned = _turned(factor.transpose(2, 0, 1), axes, back=True).transpose(1, 2, 0)
+    return Clusters(residual, numbers.covariance(turned), values["photon_dll"])
 
 
 def _direction(x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -141,7 +142,7 @@ def _turned(values: Floats, direction: tuple[Floats, Floats], *, back: bool) -> 
     shape = (-1, *[1] * (values.ndim - 2))
     cosine, sine = (part.reshape(shape) for part in direction)
     sine = -sine if back else sine
-    turned = values.copy()
+    turned = values.copy(order="K")
     turned[:, 0] = cosine * values[:, 0] + sine * values[:, 1]
     turned[:, 1] = cosine * values[:, 1] - sine * values[:, 0]
     return turned

@@ -50,7 +50,7 @@ def encoded(residual: Floats, covariance: Floats, condition: Condition) -> dict[
 def decoded(values: Mapping[str, Floats], condition: Condition) -> tuple[Floats, Floats]:
     """Residuals, shape (tracks, 5), and covariances, shape (tracks, 5, 5): the inverse of `encoded`."""
     factor = covariance_numbers.factors([values[name] for name in SIGMAS], [values[name] for name in PARTIALS])
-    back = factor[:, _BACK] * _units(condition)[:, :, None]
+    back = factor[_BACK] * _units(condition).T[:, None]
     residual = covariance_numbers.residual(back, [values[name] for name in PULLS])
     return residual, covariance_numbers.covariance(back)
 

@@ -7,6 +7,8 @@ class that was drawn before: a likelihood of a detector that the track never rea
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +44,7 @@ class Classes(msgspec.Struct, frozen=True, tag="classes", forbid_unknown_fields=
         return np.asarray(self.values)[inside.astype(np.int64)]
 
 
-class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """An increasing map, linear from one of its points to the next, and beyond the ends as in the outermost pieces.
 
     Attributes:
@@ -69,11 +71,16 @@ class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def encode(self, values: Floats) -> Floats:
         """From knots to places."""
-        return _linear(values, self.knots, self.places)
+        return _linear(values, *self._arrays)
 
     def decode(self, inside: Floats) -> Floats:
         """From places to knots."""
-        return _linear(inside, self.places, self.knots)
+        return _linear(inside, *reversed(self._arrays))
+
+    @cached_property
+    def _arrays(self) -> tuple[Floats, Floats]:
+        """Knots and places, made into arrays once and not for each chunk."""
+        return np.array(self.knots), np.array(self.places)
 
 
 class Continuous(msgspec.Struct, frozen=True, tag="continuous", forbid_unknown_fields=True):
@@ -106,17 +113,18 @@ class Continuous(msgspec.Struct, frozen=True, tag="continuous", forbid_unknown_f
 
     def decode(self, inside: Floats, kind: str = "") -> Floats:
         """From the inside to values, for rows where the column `kind` of the condition is 1."""
-        return np.clip(self.apart.get(kind, self.curve).decode(inside), *self.ends)
+        found = self.apart.get(kind, self.curve).decode(inside)
+        return np.clip(found, *self.ends, out=found)
 
 
 Variable = Classes | Continuous
 
 
-def _linear(values: Floats, knots: tuple[float, ...], places: tuple[float, ...]) -> Floats:
+def _linear(values: Floats, knots: Floats, places: Floats) -> Floats:
     """Piecewise linear, and beyond the ends as in the outermost pieces."""
     inside: npt.NDArray[np.float64] = np.interp(values, knots, places)
     for end, inner, beyond in ((0, 1, values < knots[0]), (-1, -2, values > knots[-1])):
-        if beyond.any():
-            slope = (places[end] - places[inner]) / (knots[end] - knots[inner])
-            inside = np.where(beyond, places[end] + slope * (values - knots[end]), inside)
+        rows = np.flatnonzero(beyond)
+        slope = (places[end] - places[inner]) / (knots[end] - knots[inner])
+        inside[rows] = places[end] + slope * (values[rows] - knots[end])
     return inside

@@ -59,5 +59,5 @@ class LearnedVertex:
         """Draw residuals in mm, shape (events, 3), and covariances, shape (events, 3, 3)."""
         uniform = draws.uniform("simulate/vertex", len(self.chain.variables))
         values = self.chain.sample(vertex_features(condition), uniform)
-        factor = numbers.factors([values[name] for name in SIGMAS], [values[name] for name in PARTIALS])[:, _BACK]
+        factor = numbers.factors([values[name] for name in SIGMAS], [values[name] for name in PARTIALS])[_BACK]
         return numbers.residual(factor, [values[name] for name in PULLS]), numbers.covariance(factor)
