@@ -52,7 +52,8 @@ def serve(tmp_path, port):
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--backend-store-uri", f"sqlite:///{tmp_path}/runs", "--workers", "1"]
         environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore"}
-        environment["MLFLOW_ARTIFACTS_DESTINATION"] = f"{tmp_path}/kept"
+        environment |= {"MLFLOW_ARTIFACTS_DESTINATION": f"{tmp_path}/kept", "TMPDIR": str(tmp_path)}
+        environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # it keeps books in memory, which a kill leaves
         with (tmp_path / "server.log").open("w") as log:
             servers.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True))
         for _ in range(600):
