@@ -177,8 +177,8 @@ def test_a_probe_has_the_environment_and_the_place_of_its_container(start: Start
     work = tmp_path / "work"
     work.mkdir()
     env = {"A": "x 'y'\n", "RANDOM": "1", "HOME": "/mine"}
-    job = start(shell("main", "env >main; sleep 60", env=env, life=life, working_dir=str(work)))
-    job.wait_for(lambda: readiness(job) == [False, True])
+    job = start(shell("main", "env >part; mv part main; sleep 60", env=env, life=life, working_dir=str(work)))
+    job.wait_for(lambda: readiness(job) == [False, True] and (work / "main").exists())
     assert (work / "seen").read_text() == f"x 'y'\n|{work}|sh\n"
     assert sorted((work / "env").read_text().splitlines()) == sorted((work / "main").read_text().splitlines())
     job.terminate()
