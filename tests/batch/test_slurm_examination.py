@@ -85,7 +85,9 @@ def test_a_spool_that_cannot_be_made_is_a_problem(connection: Connection) -> Non
 
 def test_little_space_is_a_warning_and_words_in_place_of_it_a_problem() -> None:
     row = Answer("/dev/sda1 2000 1000 70000 97% /scratch\n", "", 0)
-    assert examination.space_found(row, "/s").message == "/s at the site has only 68 MiB free"
+    found = examination.space_found(row, "/s")
+    assert (found.status, found.message) == ("warning", "/s at the site has only 68 MiB free; make room")
+    assert examination.space_found(Answer("/dev/sda1 2000 1000 900 97% /scratch\n", "", 0), "/s").status == "problem"
     assert examination.space_found(Answer("Welcome!\n", "", 0), "/s").status == "problem"
 
 

@@ -60,3 +60,26 @@ def test_a_worker_without_apptainer_is_told_once(lab, tmp_path):
     )
     found = probed(lab, tmp_path / "work", site)
     assert {subject for subject, finding in found.items() if finding.status != "ok"} == {"apptainer"}
+
+
+@pytest.mark.parametrize("room", ["1m", "200m"])
+def test_little_room_and_none(lab, tmp_path, room):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room},mode=1777", "tmpfs", folder], check=True)
+    try:
+        site = Site(
+            containers=Containers(runtime="apptainer", executable="/usr/bin/apptainer"), images=Images(prefix="/")
+        )
+        found = probed(lab, folder / "work", site)
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    wrong = {subject: finding.message for subject, finding in found.items() if finding.status == "problem"}
+    if room == "200m":
+        assert wrong == {}
+        assert found["scratch"].status == "warning"
+    else:
+        assert wrong.keys() == {"scratch", "apptainer"}
+        assert "which no pod can run with" in wrong["scratch"]
+        assert "has not been tried: a container of 10 MiB cannot be written" in wrong["apptainer"]
+        assert "writable root" not in found

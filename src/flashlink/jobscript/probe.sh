@@ -40,7 +40,9 @@ probe_programs() {
 probe_space() {
   local free
   read -r _ _ _ free _ < <(df -P -k -- "$probe_folder" | tail -n 1)
-  if ((${free:-0} < 1048576)); then
+  if ((${free:-0} < 65536)); then
+    finding problem scratch "$probe_folder has only $((${free:-0} / 1024)) MiB free, which no pod can run with; make room"
+  elif ((free < 1048576)); then
     finding warning scratch "$probe_folder has only $((${free:-0} / 1024)) MiB free"
   else
     finding ok scratch "$probe_folder, $((free / 1048576)) GiB free"
@@ -56,7 +58,10 @@ probe_containers() {
     return
   fi
   version=$("$executable" --version 2>&1)
-  make_box
+  if ! make_box 2>/dev/null; then
+    finding problem "$runtime" "$version has not been tried: a container of 10 MiB cannot be written to $probe_folder"
+    return
+  fi
   if said=$("$executable" --silent exec --cleanenv --contain --no-eval --pid "$@" -- "$probe_folder/box" /bin/bash -c 'echo inside' 2>&1 </dev/null) &&
     [[ $said == *inside ]]; then
     finding ok "$runtime" "$version runs a container"
@@ -68,20 +73,20 @@ probe_containers() {
 # A root file system of nothing but bash and the libraries that it loads.
 make_box() {
   local word
-  mkdir -p -- "$probe_folder/box"/{bin,dev,etc,proc,sys,tmp,var/tmp,root,home}
-  cp -L -- "$BASH" "$probe_folder/box/bin/bash"
+  mkdir -p -- "$probe_folder/box"/{bin,dev,etc,proc,sys,tmp,var/tmp,root,home} || return
+  cp -L -- "$BASH" "$probe_folder/box/bin/bash" || return
   for word in $(ldd "$BASH"); do
     if [[ $word == /* && -e $word ]]; then
-      mkdir -p -- "$probe_folder/box${word%/*}"
-      cp -L -- "$word" "$probe_folder/box$word"
+      mkdir -p -- "$probe_folder/box${word%/*}" && cp -L -- "$word" "$probe_folder/box$word" || return
     fi
   done
+  probe_box=1
 }
 
 # EXECUTABLE PLACE: whether a container can write its root file system, on "disk" or in "memory".
 probe_root() {
   local -a option=(--writable-tmpfs)
-  type -P -- "$1" >/dev/null || return 0
+  [[ ${probe_box:-} ]] || return 0 # no container to try it with
   if [[ $2 == disk ]]; then
     mkdir -p -- "$probe_folder/box.layer"
     option=(--overlay "$probe_folder/box.layer")

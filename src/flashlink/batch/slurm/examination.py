@@ -23,6 +23,9 @@ PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct")
 #: Without which nothing else can be asked.
 VITAL = ("Slurm's commands", "token")
 
+#: MiB of free space with which not all pods run, and none.
+LITTLE, NOTHING = 1024, 64
+
 #: Shortest time that a token should be good for when somebody looks.
 SOON = 600.0
 
@@ -57,8 +60,9 @@ def space_found(answer: Answer, folder: str) -> Finding:
         why = answer.problem if answer.status else f"df says {answer.output.strip()!r}"
         return Finding("problem", "spool", f"{folder} at the site cannot be used: {why}; choose another folder")
     mebibytes = int(fields[3]) // 1024
-    if mebibytes < 1024:
-        return Finding("warning", "spool", f"{folder} at the site has only {mebibytes} MiB free")
+    if mebibytes < LITTLE:
+        status = "problem" if mebibytes < NOTHING else "warning"
+        return Finding(status, "spool", f"{folder} at the site has only {mebibytes} MiB free; make room")
     return Finding("ok", "spool", f"{folder} at the site, {mebibytes // 1024} GiB free")
 
 
