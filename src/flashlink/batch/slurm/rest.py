@@ -196,7 +196,8 @@ class Rest:
         try:
             response = self._client.request(method, address, json=body, params=parameters, headers=self._headers())
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise SiteError(f"{self._where} cannot be reached: {error}", transient=True) from error
+            advice = "; its authority's certificates belong in ca_file" if "CERTIFICATE_VERIFY" in str(error) else ""
+            raise SiteError(f"{self._where} cannot be reached: {error}{advice}", transient=True) from error
         except httpx.TimeoutException as error:
             seconds = self._options.command_seconds
             raise lost(f"{self._where} does not answer for {seconds} s", transient=True) from error
