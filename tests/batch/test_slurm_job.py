@@ -135,6 +135,21 @@ def test_sigterm_to_all_at_once_as_slurm_sends_it(job: Callable[..., Job]) -> No
     assert process.wait(30) == 5
 
 
+@pytest.mark.parametrize("signals", [(signal.SIGTSTP, signal.SIGSTOP), (signal.SIGSTOP,)], ids=["slurm", "stop"])
+def test_a_job_that_is_suspended_goes_on(job: Callable[..., Job], signals: tuple[signal.Signals, ...]) -> None:
+    made = job("touch up; for each in 1 2 3 4; do sleep 0.5; done; echo on; exit 3")
+    process = made.start()
+    wait_for(made.folder / "up")
+    script = int(subprocess.check_output(["pgrep", "-P", str(process.pid), "-f", "job.sh"]).split()[0])
+    for each in (*signals, signal.SIGCONT):
+        os.killpg(script, each)
+        time.sleep(0.2)  # the outer one sees that
+        os.kill(process.pid, each)
+        time.sleep(0.2)
+    assert process.wait(30) == 3
+    assert made.log == "on\n"
+
+
 @pytest.mark.slow
 def test_what_does_not_listen_is_killed_after_the_grace_of_the_cancel(job: Callable[..., Job]) -> None:
     made = job("trap '' TERM; touch up; while :; do sleep 0.1; done")

@@ -33,13 +33,15 @@ stop() {
   killer=$!
 }
 
-# Sets `code`; a trap that runs meanwhile ends `wait`, not the script.
+# Sets `code`; a trap that runs meanwhile ends `wait`, not the script, and so does a job that Slurm suspends.
 await() {
   while :; do
     interrupted=''
     wait "$child"
     code=$?
-    [ -n "$interrupted" ] || return
+    [ -z "$interrupted" ] || continue
+    kill -0 "$child" 2>/dev/null || return
+    sleep 1
   done
 }
 
@@ -77,6 +79,7 @@ cd "$folder" || exit 1
 started=$(date +%s)
 set -m # the script is a process group of its own
 trap stop TERM INT HUP
+trap '' TSTP # Slurm sends it before it suspends a job: bash would leave `await` for good; SIGSTOP, which follows, suspends
 FLASHLINK_POD=$uid FLASHLINK_FOLDER=$folder bash "$script" &
 child=$!
 if [ -n "$stopped" ]; then # it came while the script was being started
