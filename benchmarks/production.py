@@ -36,7 +36,7 @@ SEED, TRAINING_SEED = 1, 2
 
 #: A process of its own that simulates a sample so many times over; says its processor time and its memory.
 _WORK = """
-import json, pickle, resource, sys, time
+import json, pickle, re, sys, time
 started = time.process_time()
 from flashlink.flashsim.simulate import read_parameterizations, simulate
 imported = time.process_time() - started
@@ -52,7 +52,7 @@ simulated(1)
 wall = time.perf_counter()
 seconds = simulated(int(sys.argv[2]))
 print(json.dumps({"cpu": seconds, "wall": time.perf_counter() - wall, "import": imported,
-                  "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+                  "memory": int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) / 1024}))
 """
 
 Result = TypeVar("Result")
