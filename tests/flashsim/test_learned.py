@@ -17,7 +17,7 @@ from flashlink.flashsim.learned.training.fit import Rows, Settings, fit
 from flashlink.flashsim.learned.training.learn import Plan, read_plan
 from flashlink.flashsim.learned.training.network import Shape, initial, log_likelihood, see
 from flashlink.flashsim.learned.training.problem import Problem
-from flashlink.flashsim.learned.variables import Classes, Continuous, Curve
+from flashlink.flashsim.learned.variables import Classes, Continuous, Curve, Lines
 from flashlink.flashsim.matching import rows_of
 from flashlink.flashsim.parameterizations.condition import Condition
 from flashlink.flashsim.parameterize import residuals
@@ -355,3 +355,16 @@ def test_the_shipped_models_reconstruct_pions_as_the_reference_detector():
     assert errors[1] == pytest.approx(errors[0], rel=0.1)
     np.linalg.cholesky(covariances(flash))
     assert not flash["extrapolated"].any()
+
+
+def test_lines_go_through_their_points_and_on_beyond_the_ends():
+    random = np.random.default_rng(3)
+    # Some points lie so close that many share a cell of the table, some far apart.
+    places, values = np.cumsum(random.exponential(size=319) ** 6 + 1e-9), np.cumsum(random.exponential(size=319))
+    lines = Lines(places, values)
+    within = np.concatenate([places, random.uniform(places[0], places[-1], 10_000), random.choice(places, 1000) + 1e-9])
+    within = within[within <= places[-1]]
+    np.testing.assert_allclose(lines(within), np.interp(within, places, values), rtol=1e-9)
+    first, last = ((values[k + 1] - values[k]) / (places[k + 1] - places[k]) for k in (0, -2))
+    np.testing.assert_allclose(lines(np.array([places[0] - 3])), values[0] - 3 * first)
+    np.testing.assert_allclose(lines(np.array([places[-1] + 3])), values[-1] + 3 * last)

@@ -178,19 +178,18 @@ class Generator:
         """
         batch = self._pythia.nextBatch(count, "skip").layout
         particles = batch.content("prt")
-        sizes = np.diff(np.asarray(particles.offsets.data))
-        record = particles.content[particles.offsets[0] : particles.offsets[-1]]
+        ends, record = np.asarray(particles.offsets.data), particles.content
         # Two thirds of a record are not left over.
-        final = np.flatnonzero(_array(record, "status") > 0)
+        final = ends[0] + np.flatnonzero(_array(record, "status")[ends[0] : ends[-1]] > 0)
         vertex = record.content("vProd")
         index = np.asarray(vertex.index.data)[final]
         place = np.zeros((len(final), 3))
         place[index >= 0] = _columns(vertex.content, ("px", "py", "pz"), index[index >= 0])
         found = Collisions(
-            first + np.repeat(np.arange(len(sizes)), sizes)[final], _array(record, "id")[final],
+            first + np.searchsorted(ends, final, side="right") - 1, _array(record, "id")[final],
             _columns(record.content("p"), ("px", "py", "pz", "e"), final), _array(record, "tau")[final], place,
         )  # fmt: skip
-        return found, len(sizes)
+        return found, len(ends) - 1
 
     def decay_signal(self, particles: Collisions) -> Decays:
         """Decay each of the particles by the lines of `Process.decay`."""
