@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-#: What stays together beside each file, by the start of the test ids: tests at the same HTCondor, whose daemons some of
-#: them kill, and tests at the same Slurm clusters, which take long to start.
+#: What stays together beside each file, by the start of the test ids: tests at the same HTCondor, those at one whose
+#: daemons they kill, and tests at the same Slurm clusters, which take long to start.
 UNITS = {
     "tests/lab/test_main_job.py": "htcondor",
+    "tests/lab/condor/test_cut.py": "fragile htcondor",
+    "tests/lab/condor/test_survival.py": "fragile htcondor",
     "tests/lab/condor/": "htcondor",
     "tests/lab/test_slurm": "slurm",
 }
@@ -24,8 +26,8 @@ UNITS = {
 #: the other workers begin with should not need it.
 FIRST = (
     "tests/lab/test_main_job.py",
-    "tests/lab/condor/",
     "tests/system/",
+    "tests/lab/condor/",
     "tests/jobscript/test_hostile_pods.py",
     "tests/lab/test_slurm",
     "tests/lab/",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lab.condor.conftest import condor  # noqa: F401 (a fixture)
+from lab.condor.conftest import condor, condors  # noqa: F401 (fixtures)
 
 CHECKOUT = Path(__file__).parents[2]
 

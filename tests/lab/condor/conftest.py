@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import shutil
 import ssl
@@ -10,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,11 @@ class Condor:
     shared: Path
     home: Path
     user: int
+
+    @property
+    def inside(self) -> Path:
+        """Files of the daemons, as these see them."""
+        return Path("/", *self.home.parts[-3:])
 
     def token(self, lifetime: int = 1200) -> str:
         """A SciToken for the CE."""
@@ -86,7 +93,7 @@ class Condor:
 
     def run(self, which: str, *command: str) -> str:
         """Run one of HTCondor's own commands as root in the lab, for the "site" or the "ce"."""
-        configuration = f"CONDOR_CONFIG=/var/lib/condor/{which}/condor_config"
+        configuration = f"CONDOR_CONFIG={self.inside}/{which}/condor_config"
         enter = [str(CHECKOUT / "lab" / "enter"), "--root", "env", configuration, *command]
         ended = subprocess.run(enter, capture_output=True, text=True, check=False, timeout=60)
         assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -94,7 +101,7 @@ class Condor:
 
     def pids(self, which: str, *daemons: str) -> list[int]:
         """Process ids of daemons of the "site" or the "ce" of this lab; there may be others on the machine."""
-        mark = f"CONDOR_CONFIG=/var/lib/condor/{which}/condor_config".encode()
+        mark = f"CONDOR_CONFIG={self.inside}/{which}/condor_config".encode()
         root = self.home.parents[2]
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
@@ -114,14 +121,16 @@ def write_private(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-@pytest.fixture(scope="session")
-def condor(lab: Any) -> Iterator[Condor]:
-    """HTCondor in the lab; ended by the last of the processes that test with it, unless it ran before."""
+@contextmanager
+def running(lab: Any, name: str) -> Iterator[Condor]:
+    """An HTCondor of the lab; ended by the last of the processes that test with it, unless it ran before."""
     place = Path(os.environ.get("FLASHLINK_LAB", CHECKOUT / ".lab"))
-    ran = (place / "root/var/lib/condor/keeper.pid").exists()
-    with (place / "condor-users").open("w") as users:
+    environment = {**os.environ, "FLASHLINK_CONDOR": name}
+    ran = (place / f"root/var/lib/condor{name and f'-{name}'}/keeper.pid").exists()
+    with (place / f"condor-users{name}").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        started = subprocess.run([CHECKOUT / "lab/condor/start"], capture_output=True, text=True, check=False)
+        start = [CHECKOUT / "lab/condor/start"]
+        started = subprocess.run(start, env=environment, capture_output=True, text=True, check=False)
         assert started.returncode == 0, started.stderr
         told = dict(line.split("=", 1) for line in started.stdout.splitlines())
         paths = {name: Path(told[name]) for name in ("idtoken", "ca", "shared", "home")}
@@ -132,7 +141,20 @@ def condor(lab: Any) -> Iterator[Condor]:
         except BlockingIOError:
             return
         if not ran:
-            subprocess.run([CHECKOUT / "lab/condor/stop"], check=True)
+            subprocess.run([CHECKOUT / "lab/condor/stop"], env=environment, check=True)
+
+
+@pytest.fixture(scope="session")
+def condors(lab: Any) -> Iterator[Callable[[str], Condor]]:
+    """HTCondors of the lab, by their names."""
+    with ExitStack() as stack:
+        yield functools.cache(lambda name: stack.enter_context(running(lab, name)))
+
+
+@pytest.fixture(scope="module")
+def condor(request: pytest.FixtureRequest, condors: Callable[[str], Condor]) -> Condor:
+    """HTCondor in the lab; a module that kills its daemons names one of its own in ``HTCONDOR``."""
+    return condors(getattr(request.module, "HTCONDOR", ""))
 
 
 @pytest.fixture

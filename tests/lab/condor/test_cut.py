@@ -18,6 +18,9 @@ from lab.condor.plugins import Plugin, Pod, runs, send
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
+#: Of their own: others would not like what happens to it here.
+HTCONDOR = "fragile"
+
 #: What a cut loses: packets to the CE, packets from it, or both.
 LOSSES = [{"answers": False}, {"requests": False}, {}]
 

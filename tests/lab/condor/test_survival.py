@@ -23,6 +23,9 @@ from lab.condor.plugins import Plugin, Pod, prepare, runs, send
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
+#: Of their own: others would not like what happens to it here.
+HTCONDOR = "fragile"
+
 Start = Callable[..., Plugin]
 
 
@@ -192,10 +195,10 @@ def full_spool(condor: Any, first: int) -> Iterator[None]:
     """A disk that is full under those folders of the CE's spool in which the next jobs will lie."""
     inside = ["nsenter", "--mount", "--target", str(condor.pids("ce", "master")[0]), "sh", "-euc"]
     numbers = " ".join(str(number) for number in range(first, first + 20))
-    fill_all = f"""cd /var/lib/condor/ce/spool; mkdir -p full; mount -t tmpfs -o size=4k tmpfs full
+    fill_all = f"""cd {condor.inside}/ce/spool; mkdir -p full; mount -t tmpfs -o size=4k tmpfs full
         dd if=/dev/zero of=full/filler bs=4k count=1 2>/dev/null
         for each in {numbers}; do mkdir $each; mount --bind full $each; done"""
-    free_all = f"cd /var/lib/condor/ce/spool; for each in {numbers} full; do umount -l $each; rmdir $each; done"
+    free_all = f"cd {condor.inside}/ce/spool; for each in {numbers} full; do umount -l $each; rmdir $each; done"
     subprocess.run([*inside, fill_all], check=True)
     try:
         yield
