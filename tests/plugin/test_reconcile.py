@@ -261,6 +261,47 @@ def test_scheduler_that_is_down_holds_pods_and_says_so(house):
     assert house.patient.trouble == ""
 
 
+def test_a_pod_that_comes_while_the_scheduler_is_down_says_so_at_once(house, monkeypatch):
+    monkeypatch.setattr(backoff, "FIRST", 60.0)
+    house.batch.failures["submit"] = DOWN
+    house.create(pod())
+    house.rounds()
+    later = pod()
+    house.create(later)
+    house.rounds(1)
+    assert "the scheduler does not answer" in house.waiting(later)
+    assert house.batch.calls.count("submit") == 1
+
+
+def test_a_pod_that_waits_for_an_answer_to_another_question_says_so(house, monkeypatch):
+    monkeypatch.setattr(patience, "TURN", 0.01)
+    monkeypatch.setattr(patience, "SILENCE", 0.05)
+    waiting, answered = threading.Event(), threading.Event()
+
+    def slow() -> Capacity:
+        waiting.set()
+        assert answered.wait(30)
+        return Capacity(cpus=8, memory=2**33)
+
+    house.batch.capacity = slow
+    house.reconciler.start()
+    try:
+        assert waiting.wait(10)
+        raw = pod()
+        _, answer = house.create(raw)
+        limit = time.monotonic() + 10
+        while "fake has not answered for 0.05 s" not in house.waiting(raw):
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        assert house.patient.trouble == ""  # nothing has failed
+        answered.set()
+        assert answer.result(10) == f"fake:host:{uid(raw)}"
+        assert house.waiting(raw) == "waiting in the queue of the batch system"
+    finally:
+        answered.set()
+        house.reconciler.stop()
+
+
 def test_scheduler_that_failed_is_left_in_peace(house, monkeypatch):
     monkeypatch.setattr(backoff, "FIRST", 60.0)
     house.batch.failures["submit"] = DOWN

@@ -17,6 +17,9 @@ from flashlink.plugin.backoff import Backoff
 #: Seconds of waiting after which whoever asked has a turn, and that a call gets when all is to end.
 TURN, GRACE = 1.0, 5.0
 
+#: Seconds without an answer after which those who wait for it are told.
+SILENCE = 10.0
+
 STOPPED = "the plugin is being stopped"
 
 T = TypeVar("T")
@@ -47,11 +50,19 @@ class PatientBatch:
         self._closing, self._given_up = threading.Event(), threading.Event()
         self._again = Backoff()
         self._troubles: dict[str, str] = {}
+        self._asked: float | None = None
 
     @property
     def trouble(self) -> str:
         """What it fails with at present; "" if it answers."""
         return next(iter(list(self._troubles.values())), "")
+
+    @property
+    def silence(self) -> str:
+        """That a call has been waiting for its answer for long; "" if none has."""
+        if self._asked is None or time.monotonic() - self._asked < SILENCE:
+            return ""
+        return f"{self.name} has not answered for {SILENCE:g} s; it is waited for"
 
     def in_peace(self, call: str) -> bool:
         """True while `call` would only raise the last failure again."""
@@ -91,7 +102,7 @@ class PatientBatch:
     def _ask(self, call: str, question: Callable[[], T]) -> T:
         if self.in_peace(call):
             raise SiteError(self._troubles.get(call, ""), transient=True)
-        began = time.monotonic()
+        began = self._asked = time.monotonic()
         try:
             answer = self._answer(question)
         except SiteError as error:
@@ -99,8 +110,11 @@ class PatientBatch:
             pause = self._again.failed(call, now)
             self._troubles[call] = str(error)
             self._seen(call, now - began, False)
-            log.warning("batch system failed", call=call, error=str(error), again_in_s=pause)
+            took = round(now - began, 1)
+            log.warning("batch system failed", call=call, error=str(error), after_s=took, again_in_s=pause)
             raise
+        finally:
+            self._asked = None
         self._again.went_well(call)
         self._troubles.pop(call, None)
         self._seen(call, time.monotonic() - began, True)

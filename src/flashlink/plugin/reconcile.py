@@ -72,13 +72,14 @@ class Reconciler:
         self._next_sweep = 0.0
         self._next_look = 0.0
         self._next_count = 0.0
+        self._explained = ""
         self._thread = threading.Thread(target=self._run, name="reconcile")
         #: Set when the batch system has been asked about everything once.
         self.first_round = threading.Event()
         #: Totals of the site as last told; None until the batch system has answered once.
         self.capacity: Capacity | None = None
         pods.wake = self._wake.set
-        batch.meanwhile = self._look
+        batch.meanwhile = self._meanwhile
 
     def start(self) -> None:
         """Start the thread."""
@@ -108,6 +109,7 @@ class Reconciler:
         now = time.monotonic()
         self._seek()
         self._submit()
+        self._explain()
         if now >= self._next_sweep:
             began = time.thread_time()
             self._watch.sweep()
@@ -116,6 +118,26 @@ class Reconciler:
             self._next_look = now + LOOK
         self._look()
         self._removal.end_deleted()
+
+    def _meanwhile(self) -> None:
+        """See to other things while the batch system lets a question wait."""
+        self._look()
+        self._explain()
+
+    def _explain(self) -> None:
+        """Tell each pod that waits for its job what the batch system fails with, and take it back when it answers."""
+        why, before = self._batch.trouble or self._batch.silence, self._explained
+        if not why and not before:
+            return
+        changes: Changes = {
+            record.uid: {"problem": why}
+            for record in self._pods.without_job()
+            if record.problem in ("", before) and record.problem != why
+        }
+        with suppress(SiteError):  # a full disk, say: the next one who is told finds them again
+            if changes:
+                self._pods.change(changes)
+            self._explained = why
 
     def _look(self) -> None:
         """Look at the journals alone: between two sweeps, and while the batch system lets a question wait."""

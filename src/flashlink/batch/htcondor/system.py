@@ -27,6 +27,9 @@ _UNFINISHED = f"JobStatus == 5 && HoldReasonCode == {states.SPOOLING}"
 
 _OVER = (states.Status.REMOVED, states.Status.COMPLETED)
 
+#: Seconds after which a collector that does not answer is given up: as HTCondor does with a schedd, and not its 60.
+CONNECTION = 20
+
 #: Seconds for which a job is looked for again that neither queue nor history tells of: its pod would fail for good.
 PATIENCE = 10.0
 
@@ -264,7 +267,7 @@ class HTCondorBatch:
 
 def _configuration(chosen: Options) -> dict[str, str]:
     """HTCondor's configuration for the client that the site's options mean."""
-    macros = {}
+    macros = {"QUERY_TIMEOUT": str(CONNECTION)}
     if chosen.authentication:
         macros["SEC_CLIENT_AUTHENTICATION_METHODS"] = ",".join(chosen.authentication)
     if chosen.ca_file:
