@@ -181,6 +181,36 @@ class TestProvider:
         given.renew()
         assert "503" not in given._error
 
+    def test_a_provider_that_goes_on_failing_is_asked_more_and_more_rarely(
+        self, provider: Any, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = ProviderTokens(provider(), tmp_path)
+        (keys / "refuse").touch()
+        asked: list[int] = []
+        post = given._client.post
+        now = time.time()
+
+        def noted(*words: Any, **fields: Any) -> Any:
+            asked.append(round(tokens.time.time() - now))
+            return post(*words, **fields)
+
+        def wanted_at(seconds: float) -> None:
+            monkeypatch.setattr(tokens.time, "time", lambda: now + seconds)
+            given.renew()
+
+        monkeypatch.setattr(given._client, "post", noted)
+        for second in range(250):
+            wanted_at(second)
+        assert asked == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
+        (keys / "refuse").unlink()
+        wanted_at(303)
+        assert given.trouble == ""
+        (keys / "refuse").touch()
+        asked.clear()
+        for second in range(1303, 1306):  # after a success it begins anew
+            wanted_at(second)
+        assert asked == [1303, 1304]
+
     def test_a_refresh_token_that_the_provider_replaces_is_kept(
         self, provider: Any, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

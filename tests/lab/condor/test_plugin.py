@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,23 @@ def test_an_evicted_job_starts_again_and_its_second_run_counts(
     assert pod.logs().endswith("done\n")
 
 
+def shows(secret: str, words: str) -> bool:
+    """Whether words hold any twelve characters of a secret."""
+    return any(secret[start : start + 12] in words for start in range(len(secret) - 11))
+
+
+def processes_of(plugin: Plugin) -> list[str]:
+    """Arguments and environments of the plugin and of those that it has started."""
+    parents, found = {plugin.process.pid}, []
+    for entry in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+        with suppress(OSError):  # it has ended
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if int(entry.name) in parents or parent in parents:
+                parents.add(int(entry.name))
+                found += [(entry / part).read_text(errors="replace") for part in ("cmdline", "environ")]
+    return found
+
+
 def test_an_expired_token_holds_new_pods_says_so_and_loses_nothing(start: Start, condor: Any, shared: Path) -> None:
     plugin = start("ce")
     token = shared / "ce" / "scitoken"
@@ -143,7 +161,9 @@ def test_an_expired_token_holds_new_pods_says_so_and_loses_nothing(start: Start,
     assert str(token) in waiting["waiting"]["message"]
     token.write_text(condor.token())
     assert pod.end(180)["exitCode"] == 0
-    assert condor.token()[:20] not in plugin.log
+    given = token.read_text()
+    for words in (plugin.log, str(pod.state()), pod.logs(), *processes_of(plugin)):
+        assert not shows(given, words)
 
 
 def test_the_plugin_gets_its_tokens_by_itself(start: Start, condor: Any, shared: Path) -> None:
@@ -159,9 +179,20 @@ def test_the_plugin_gets_its_tokens_by_itself(start: Start, condor: Any, shared:
         "ca_file": str(condor.ca),
     }
     plugin = start("ce", token_file="", openid=openid)
-    pod = plugin.send("env; exit 0")
+    # All that a pod has: its environment, and what of its file system is neither the image's nor the kernel's.
+    kernel = r"\( -path /proc -o -path /sys -o -path /dev \)"
+    look = f"env; cat /proc/1/environ; find / {kernel} -prune -o -type f -newer /bin/sh -exec cat {{}} + 2>/dev/null"
+    pod = plugin.send(f"{look}; exit 0", GREETING, volumes=VOLUMES, main={"volumeMounts": MOUNTS})
+    pod.until(lambda _: pod.jid.startswith("htcondor:"))
+    ads = condor.run("ce", "condor_q", "-l", "-allusers") + condor.run("site", "condor_q", "-l", "-allusers")
     assert pod.end()["exitCode"] == 0
+    given = (plugin.folder / "state" / "batch" / "token").read_text()
+    assert given.count(".") == 2
+    assert "hello" in pod.logs()
     assert "BEARER" not in pod.logs()
+    files = [path.read_text(errors="replace") for path in (plugin.work / pod.uid).rglob("*") if path.is_file()]
+    for words in (plugin.log, str(pod.state()), pod.logs(), ads, *files, *processes_of(plugin)):
+        assert not shows(given, words)
 
 
 def test_a_job_behind_a_ce_reports_as_it_runs_and_its_final_record_stands(
