@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -21,10 +22,14 @@ class Worker:
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
 
-    def start(self, script: str, walltime: int = 0, grace: int = 5) -> subprocess.Popen[bytes]:
+    def start(self, script: str, walltime: int = 0, grace: int = 5, ad: str = "") -> subprocess.Popen[bytes]:
         (self.scratch / "job.sh").write_text(script)
+        (self.scratch / ".job.ad").write_text(ad)
         command = ["bash", str(WORKER), "job.sh", str(walltime), str(grace)]
-        self.process = subprocess.Popen(command, cwd=self.scratch, stderr=subprocess.DEVNULL, start_new_session=True)
+        environment = {**os.environ, "_CONDOR_JOB_AD": str(self.scratch / ".job.ad")}
+        self.process = subprocess.Popen(
+            command, cwd=self.scratch, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         return self.process
 
     def wait_for(self, name: str) -> None:
@@ -53,6 +58,27 @@ def test_the_script_gets_a_private_folder_of_its_own_and_its_exit_code_is_the_jo
     assert pod.stat().st_mode & 0o777 == 0o700
     assert sorted(path.name for path in pod.iterdir()) == ["end", "journal", "logs"]
     assert worker.end() == "exited"
+
+
+def test_a_job_that_was_handed_in_again_waits_until_the_one_before_is_over(worker: Worker) -> None:
+    queued = int(time.time()) - 5
+    ad = f'Managed = "Schedd"\nManagedManager = ""\nQDate = {queued}\n'
+    assert worker.start("date +%s >began; exit 4", grace=2, ad=ad).wait(20) == 4
+    assert int((worker.scratch / "began").read_text()) >= queued + 2 + 5
+
+
+def test_a_job_that_waits_for_the_one_before_ends_when_it_is_told_to(worker: Worker) -> None:
+    worker.start("touch up", grace=600, ad=f'QDate = {int(time.time())}\nManaged = "Schedd"\n')
+    worker.wait_for("pod/end")
+    time.sleep(0.5)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(20) == 143
+    assert not (worker.scratch / "up").exists()
+
+
+def test_a_job_that_was_handed_in_once_does_not_wait(worker: Worker) -> None:
+    ad = f'QDate = {int(time.time())}\nOwner = "lab"\n'
+    assert worker.start("exit 4", grace=600, ad=ad).wait(20) == 4
 
 
 @pytest.mark.parametrize("code", [0, 1, 255])

@@ -185,12 +185,13 @@ class Pod:
             time.sleep(0.2)
 
 
-def prepare(plugin: Plugin, shared: Path, name: str, then: str = "true") -> Pod:
+def prepare(plugin: Plugin, shared: Path, name: str, then: str = "true", **spec: Any) -> Pod:
     """A pod that leaves one line for each time that it runs; it was not sent yet."""
     return plugin.prepare(
         f"echo ran >>/marks/{name}; {then}",
         volumes=[{"name": "marks", "hostPath": {"path": str(shared / "marks")}}],
         main={"volumeMounts": [{"name": "marks", "mountPath": "/marks"}]},
+        **spec,
     )
 
 
@@ -199,8 +200,8 @@ def runs(shared: Path) -> Counter[str]:
     return Counter({path.name: len(path.read_text().splitlines()) for path in (shared / "marks").iterdir()})
 
 
-def send(plugin: Plugin, shared: Path, name: str, then: str = "true") -> Pod:
+def send(plugin: Plugin, shared: Path, name: str, then: str = "true", **spec: Any) -> Pod:
     """Create such a pod."""
-    pod = prepare(plugin, shared, name, then)
+    pod = prepare(plugin, shared, name, then, **spec)
     pod.create()
     return pod

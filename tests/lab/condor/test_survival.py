@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,29 @@ def test_a_job_that_was_cut_off_while_it_was_sent_is_not_taken_for_the_one_that_
     (ended,) = contract.wait(later, [second])
     assert (ended.state, ended.exit_code) == (JobState.ENDED, 7)
     assert opened("ce").find([job.uid]) == {job.uid: second}
+
+
+def test_jobs_of_a_ce_whose_schedd_dies_are_never_lost_and_never_twice_at_once(
+    start: Start, condor: Any, shared: Path
+) -> None:
+    plugin, moments = start("ce"), random.Random()
+    beat = "run=$(cat /proc/sys/kernel/random/uuid); for _ in $(seq {}); do echo $run >>/marks/beat-{}; sleep 0.2; done"
+    lengths, grace = (3, 5, 7, 9, 11, 20), {"terminationGracePeriodSeconds": 5}
+    pods = [
+        send(plugin, shared, f"pod-{number}", f"{beat.format(length * 5, number)}; exit {number}", **grace)
+        for number, length in enumerate(lengths)
+    ]
+    pods[0].until(lambda _: runs(shared)["pod-0"] == 1)
+    for _ in range(3):
+        time.sleep(moments.uniform(0, 6))
+        for pid in condor.pids("ce", "schedd"):
+            os.kill(pid, signal.SIGKILL)
+    # The job router ends a job whose news it cannot pass on, and hands it in again, as after an eviction.
+    assert [pod.end(240)["exitCode"] for pod in pods] == list(range(6))
+    for number in range(len(pods)):
+        beats = (shared / "marks" / f"beat-{number}").read_text().splitlines()
+        assert len(list(groupby(beats))) == len(set(beats))
+    assert plugin.log.count('"event": "ended"') == len(pods)
 
 
 # httpcore 1.0 leaks the unix socket of a connection that fails, as some do while the plugin is down.

@@ -77,7 +77,7 @@ def row(spec: JobSpec) -> dict[str, str]:
         "walltime": str(spec.walltime),
         "grace": str(spec.grace),
         "patience": str(spec.grace + MARGIN_SECONDS),
-        "limit": str(spec.walltime + spec.grace + 60),
+        "limit": str(spec.walltime + 2 * (spec.grace + MARGIN_SECONDS) + 60),
         "minutes": str(math.ceil(spec.walltime / 60)),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ class HTCondorBatch:
         self._ended: dict[str, JobStatus] = {}
         self._missing: dict[str, float] = {}  # when a job was first told of by neither queue nor history
         self._ids: dict[str, str] = {}  # by uid, of the jobs that this object has submitted
+        self._released: set[str] = set()  # clusters that are not held for their files any more, nor say so
 
     def submit(self, jobs: Sequence[JobSpec]) -> list[str | SiteError]:
         """Submit jobs in bulk; see `BatchSystem.submit`."""
@@ -95,7 +97,10 @@ class HTCondorBatch:
         asked = {number: job_id for job_id in job_ids if job_id not in found and (number := self._number(job_id))}
         if asked:
             ads = self._ads(_among(asked))
-            self._output.fetch([ad for number, ad in ads.items() if number in asked] if self._options.spool else [])
+            if self._options.spool:
+                ours = [ad for number, ad in ads.items() if number in asked]
+                self._release(ours)
+                self._output.fetch(ours)
             for some in _chunks([number for number in asked if number not in ads]):
                 ads |= self._past(_numbers(some), len(some))
             for number, job_id in asked.items():
@@ -177,6 +182,19 @@ class HTCondorBatch:
         taken = {spec.uid: f"{self.name}:{schedd}:{number}" for spec, number in zip(specs, ids, strict=True)}
         self._ids |= taken
         return dict(taken)
+
+    def _release(self, ads: Sequence[Ad]) -> None:
+        """Take back from whole clusters the code of the hold under which files were sent.
+
+        A job only hides it, until its schedd is started anew. A CE that routes the job again then hands it on, and
+        the site's schedd takes the job for one whose files have been sent to it.
+        """
+        waits = (states.Status.IDLE, states.Status.RUNNING)
+        clusters = {str(ad["ClusterId"]) for ad in ads if "StageInFinish" in ad and ad.get("JobStatus") in waits}
+        if new := clusters - self._released:
+            with suppress(SiteError):  # nothing is wrong yet; the next query tries it again
+                self._call("edit", jobs=sorted(new), attribute="HoldReasonCode", value="undefined")
+                self._released = clusters
 
     def _remove_unfinished(self, uids: Sequence[str]) -> None:
         """What was cut off while it was being sent will never run: it makes room for another try."""

@@ -14,6 +14,22 @@ mkdir pod pod/logs && : >pod/journal && echo exited >pod/end || exit 128
 export FLASHLINK_FOLDER=$PWD/pod
 
 exec 9<> <(:) # a pipe of our own, on which nothing ever comes: a pause without a process
+
+# A CE whose job router loses sight of a job has the site remove it, and hands it in again at once; such a job tells so. The
+# one before may need all of its grace, so this waits until it is surely over: never two at once.
+wait_for_the_one_before() {
+  local line again='' due=0
+  while read -r line; do
+    case $line in
+      'Managed = "Schedd"') again=1 ;;
+      'QDate = '*) due=$((${line#QDate = } + grace + 5)) ;;
+    esac
+  done <"${_CONDOR_JOB_AD:-/dev/null}"
+  while [ "$again" ] && [ "$(date +%s)" -lt "$due" ]; do read -r -t 0.5 -u 9; done
+}
+trap 'exit 143' TERM INT HUP
+wait_for_the_one_before
+
 bash "./$script" 9<&- &
 job=$!
 trap 'interrupted=1; kill -TERM "$job" 2>/dev/null' TERM INT HUP
