@@ -92,7 +92,7 @@ def test_jobs_of_a_ce_whose_schedd_dies_are_never_lost_and_never_twice_at_once(
 @pytest.mark.parametrize("which", ["site", "ce"])
 def test_a_plugin_killed_during_creates_runs_each_pod_once(start: Start, shared: Path, which: str) -> None:
     plugin = start(which)
-    count, moments = int(os.environ.get("FLASHLINK_PODS", "40")), random.Random()
+    count, moments = int(os.environ.get("FLASHLINK_PODS", "200")), random.Random()
     made: dict[int, Any] = {}
 
     def create(number: int) -> None:
