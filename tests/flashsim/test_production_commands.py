@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pyarrow as pa
@@ -171,6 +172,13 @@ def test_a_simulation_starts_without_what_only_training_and_reports_need():
     heavy = "scipy", "matplotlib", "sklearn", "uproot", "awkward", "pythia8mc"
     code = f"import sys, flashlink.flashsim.simulate; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_reading_and_writing_do_not_load_pandas(tmp_path, generated):
+    assert find_spec("pandas"), "without it this test cannot fail"
+    code = "import sys; from flashlink.cli import main; main(sys.argv[1:]); sys.exit('pandas' in sys.modules)"
+    command = ["simulate", str(generated), "--seed", "1", "--output", str(tmp_path / "f.parquet")]
+    assert subprocess.run([sys.executable, "-c", code, *command], check=False).returncode == 0
 
 
 def test_help_does_not_load_the_simulation():

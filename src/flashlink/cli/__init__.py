@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from importlib import import_module
+from types import FrameType
 
 import click
 
@@ -60,11 +63,12 @@ def flashlink() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run ``flashlink``; the exit status is 0, 1 (it went wrong), 2 (asked wrongly) or 130 (interrupted).
+    """Run ``flashlink``; the exit status is 0, 1 (it went wrong), 2 (asked wrongly) or 128 + a signal (interrupted).
 
     A sub-command may itself raise ``SystemExit``, as ``submit --wait`` does with the pod's exit code.
     """
     try:
+        _take_signals()
         result = flashlink.main(args=arguments, prog_name="flashlink", standalone_mode=False)
     except click.ClickException as error:
         _tell(error.format_message())
@@ -81,9 +85,32 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         _tell(f"{error.filename or 'a file could not be read or written'}: {error.strerror or error}")
         return 1
+    except _Ended as end:
+        _tell(f"interrupted by {end.signal.name}")
+        return 128 + end.signal
     except (click.Abort, KeyboardInterrupt):
-        return 130
+        _tell("interrupted")
+        return 128 + signal.SIGINT
     return result if isinstance(result, int) else 0
+
+
+class _Ended(BaseException):
+    """A signal that asks to end."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+
+
+def _take_signals() -> None:
+    """Let what batch systems and closed terminals send end a command as Ctrl-C does, not before it has cleaned up."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise _Ended(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Elsewhere than in a process of its own, the signals are another's.
+        if signal.getsignal(number) == signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+            signal.signal(number, end)
 
 
 def _tell(line: str) -> None:

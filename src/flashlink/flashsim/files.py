@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import json
-import os
+import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 
 from flashlink.errors import RequestError, wrong
 from flashlink.flashsim import limits
+from flashlink.flashsim.arrow import schema_of, to_numpy, to_table
 
 #: A table in memory: name to array, all of the same length.
 Columns = dict[str, npt.NDArray[Any]]
@@ -88,16 +91,15 @@ def write_parts(
     Returns:
         The number of rows.
     """
-    fields = [(name, pa.from_numpy_dtype(np.dtype(dtype))) for name, dtype in schema.items()]
     rows = 0
     with (
         replacing(path) as temporary,
-        pq.ParquetWriter(temporary, pa.schema(fields, metadata=_note(noted)), compression="zstd") as writer,
+        pq.ParquetWriter(temporary, schema_of(schema, _note(noted)), compression="zstd") as writer,
     ):
         for part in parts:
             typed = {name: np.ascontiguousarray(part[name], dtype=dtype) for name, dtype in schema.items()}
             limits.check(str(path), typed)
-            writer.write_table(pa.table(typed, schema=writer.schema), row_group_size=_GROUP)
+            writer.write_table(to_table(typed, writer.schema), row_group_size=_GROUP)
             rows += len(next(iter(typed.values())))
     return rows
 
@@ -157,18 +159,41 @@ def join(paths: Sequence[Path], output: Path, names: Names | None = None) -> Joi
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, renamed to it when the block ends well and removed when it does not.
 
+    What a killed process left under such a name is removed as well.
+
     Raises:
         RequestError: The folder is not there or cannot be written.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
+        _remove_abandoned(path)
+        with temporary.open("wb") as held:
+            _locked(held)
+            yield temporary
         temporary.replace(path)
     except OSError as error:
         raise RequestError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what earlier attempts at `path` left that were killed: the kernel has taken their locks off."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.????????{glob.escape(path.suffix)}"):
+        # Another user's, or just renamed: no reason to fail.
+        with suppress(OSError), left.open("rb") as file:
+            if _locked(file):
+                left.unlink()
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Whether this process has the lock of a file now; never where the file system has no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -212,10 +237,10 @@ def _check_type(path: Path, name: str, found: pa.DataType, expected: str) -> Non
 
 def _to_numpy(path: Path, name: str, column: pa.ChunkedArray, dtype: str) -> npt.NDArray[Any]:
     if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+        row = int(np.flatnonzero(to_numpy(column.is_null()))[0])
         raise wrong(f"{path}: column {name}, row {row}", None, "a number")
     try:
-        return np.array(column.cast(pa.from_numpy_dtype(np.dtype(dtype))).to_numpy())
+        return to_numpy(column.cast(pa.from_numpy_dtype(np.dtype(dtype))))
     except pa.ArrowInvalid as error:
         raise RequestError(f"{path}: column {name}: does not fit into {dtype} ({_line(error)})") from error
 
@@ -251,7 +276,7 @@ def _tables(paths: Sequence[Path], joined: Joined) -> Iterator[pa.Table]:
             for group in range(file.num_row_groups):
                 table = _with_run(file.read_row_group(group), run)
                 if table.num_rows and "event" in table.column_names:
-                    event = table.column("event").to_numpy()
+                    event = to_numpy(table.column("event"))
                     # Rows are ordered by event, but an event may go on in the next piece.
                     joined.events += int((event[1:] != event[:-1]).sum()) + int(event[0] != last)
                     last = event[-1]
@@ -263,7 +288,7 @@ def _with_run(table: pa.Table, run: int) -> pa.Table:
     if _RUN in table.column_names or "event" not in table.column_names:
         return table
     place = table.column_names.index("event") + 1
-    return table.add_column(place, _RUN, pa.array(np.full(table.num_rows, run, dtype=np.int64)))
+    return table.add_column(place, _RUN, pa.repeat(pa.scalar(run, pa.int64()), table.num_rows))
 
 
 def _join_parquet(
@@ -286,7 +311,7 @@ def _join_root(
         )
         for table in tables:
             if table.num_rows:
-                tree.extend({names.get(name, name): table.column(name).to_numpy() for name in schema.names})
+                tree.extend({names.get(name, name): to_numpy(table.column(name)) for name in schema.names})
         file["provenance"] = json.dumps(noted, sort_keys=True)
 
 

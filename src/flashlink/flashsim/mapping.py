@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flashlink.errors import wrong
+from flashlink.flashsim.arrow import to_numpy
 from flashlink.flashsim.chunks import read_chunks, whole_events
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.likelihoods import COMBINED, PROBABILITIES, combined
@@ -251,7 +252,7 @@ def _of_parquet(path: Path, names: Sequence[str]) -> Iterator[Columns]:
         _there(path, names, file.schema_arrow.names)
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=list(names))
-            yield {name: table.column(name).to_numpy() for name in names}
+            yield {name: to_numpy(table.column(name)) for name in names}
 
 
 def _of_root(path: Path, tree: str, names: Sequence[str]) -> Iterator[Columns]:
