@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import socket
+
 import numpy as np
 import pytest
 
@@ -195,3 +197,11 @@ def learned(trained, plan):
     order = np.lexsort((both["particle"] < 0, both["event"]))
     reference = {name: column[order] for name, column in both.items()}
     return learn(generated, reference, plan, seed=4, digests=(("of the training",), (), ()))
+
+
+@pytest.fixture
+def port():
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]

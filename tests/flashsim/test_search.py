@@ -1,9 +1,12 @@
 """The search over settings: one worker, several, killed ones; and what is wrong in its file."""
 
 import math
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -35,6 +38,8 @@ rate = {from = 1e-4, to = 0.1, log = true}
 """
 
 TRIALS = 6
+
+needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="needs redis-server, a package of Debian")
 
 
 @pytest.fixture
@@ -84,8 +89,30 @@ def test_trials_are_drawn_from_the_ranges_stopped_early_and_the_best_is_a_plan(p
     assert (again, lines) == (found, [])
 
 
+@pytest.fixture(params=["a database", pytest.param("Redis", marks=needs_redis)])
+def place(request, tmp_path, port):
+    """A storage that is no file, empty."""
+    if request.param == "a database":
+        yield f"sqlite:///{tmp_path}/base"
+        return
+    server = subprocess.Popen(
+        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait()
+
+
 @pytest.mark.slow
-def test_an_interrupted_search_goes_on_to_the_same_end_in_whichever_storage(problem, ranges, tmp_path):
+def test_an_interrupted_search_goes_on_to_the_same_end_in_whichever_storage(problem, ranges, tmp_path, place):
     whole, lines = [], []
     at_once = searched(problem, ranges, tmp_path / "journal", whole.append, 3)
 
@@ -94,7 +121,7 @@ def test_an_interrupted_search_goes_on_to_the_same_end_in_whichever_storage(prob
         if line.startswith("category trial 1: epoch 2"):
             raise KeyboardInterrupt
 
-    place, checkpoints = f"sqlite:///{tmp_path}/base", tmp_path / "checkpoints"
+    checkpoints = tmp_path / "checkpoints"
     with pytest.raises(KeyboardInterrupt):
         searched(problem, ranges, place, said, 3, checkpoints)
     assert list(checkpoints.iterdir())
@@ -179,6 +206,7 @@ def test_a_plan_changes_what_it_names_alone(tmp_path):
         ("mysterious://user:secret@host/base", "mysterious"),
         ("sqlite:////no/such/folder/base", "unable to open"),
         ("/dev/null/journal", "exists"),
+        ("redis://:secret@127.0.0.1:1/0", "refused"),
     ],
 )
 def test_a_storage_that_cannot_be_used_is_told_without_its_password(place, message):
@@ -187,3 +215,12 @@ def test_a_storage_that_cannot_be_used_is_told_without_its_password(place, messa
     assert message in str(error.value)
     assert "secret" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("place", "package"), [("redis://host/0", "redis"), ("postgresql://host/base", "psycopg2")])
+def test_a_missing_client_of_a_storage_is_named(place, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    for module in [name for name in sys.modules if name.startswith("optuna.storages.journal._redis")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(RequestError, match=f"needs the Python package '{package}'"), storage_of(place):
+        pass

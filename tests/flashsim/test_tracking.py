@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -34,13 +33,6 @@ def samples(toy, tmp_path_factory):
     (folder / "plan.toml").write_text(PLAN)
     (folder / "search.toml").write_text(SEARCH)
     return folder
-
-
-@pytest.fixture
-def port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
 
 
 @pytest.fixture
@@ -130,6 +122,14 @@ def test_metrics_settings_and_models_are_kept_at_the_server_and_in_files(
     trials = runs(port, "category trial")
     assert len(trials) == 2
     assert all(pairs(trial["data"]["tags"])["outcome"].startswith("ended with") for trial in trials)
+
+
+def test_metrics_of_a_training_that_goes_on_are_those_of_one_at_once(samples, tmp_path):
+    options = ["--plan", f"{samples}/plan.toml", "--checkpoints", str(tmp_path / "checkpoints")]
+    assert train(samples, tmp_path / "models", *options) == 0
+    assert train(samples, tmp_path / "again", *options) == 0
+    for path in (tmp_path / "models").iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_server_that_is_away_stops_nothing_and_is_told_in_one_line(samples, tmp_path, port, monkeypatch, capfd):

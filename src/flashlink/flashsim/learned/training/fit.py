@@ -92,7 +92,7 @@ def fit(
         valid: What tells when to stop.
         seed: Of the first parameters and of the order of the rows.
         checkpoint: File to go on from, if it is there, and to write after each epoch.
-        told: Called after each epoch.
+        told: Called after each epoch, and once for all of them that the checkpoint has.
 
     Returns:
         The parameters of the epoch with the least validation loss, and how it went.
@@ -111,6 +111,7 @@ def fit(
     mark = _mark(shape, settings, train, seed)
     if checkpoint is not None and checkpoint.exists():
         (parameters, best, state), progress = _load(checkpoint, mark, (parameters, best, state))
+        told(progress)
     seen, seen_valid = see(shape, train.inside), see(shape, valid.inside)
 
     def loss(parameters: Parameters, *rows: jax.Array) -> jax.Array:

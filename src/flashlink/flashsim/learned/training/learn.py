@@ -104,7 +104,7 @@ def learn(
         only: Chains to train.
         keep: Models whose other chains are taken as they are.
         checkpoints: Folder in which an interrupted training left where it was, and will again.
-        told: Called after each epoch, with the name of the chain.
+        told: Called after each epoch, and once for all of them that a checkpoint has, with the name of the chain.
 
     Raises:
         RequestError: The samples do not belong together or are too small.

@@ -61,15 +61,28 @@ def storage_of(place: str) -> Iterator[optuna.storages.BaseStorage]:
     Raises:
         RequestError: It cannot be used.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         yield _opened(place)
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ValueError, OSError) as error:
+    except ImportError as error:
+        name = getattr(error.__cause__ or error, "name", None)
+        raise RequestError(f"storage of the search: needs the Python package {name!r}; pip install it") from error
+    except _errors() as error:
         # Its address may hold a password, so it is not told.
         reason = " ".join(str(error.__cause__ or error).split())[:160]
         raise RequestError(f"storage of the search: cannot be used ({reason}); give a file or a URL") from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What storages raise."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    known = (SQLAlchemyError, optuna.exceptions.StorageInternalError, ValueError, OSError)
+    try:
+        from redis.exceptions import RedisError
+    except ModuleNotFoundError:
+        return known
+    return (*known, RedisError)
 
 
 def _opened(place: str) -> optuna.storages.BaseStorage:
