@@ -1,8 +1,7 @@
 """A toy detector with known efficiencies and resolutions, quick enough for every test."""
 
-from collections.abc import Callable
-
 import socket
+from collections.abc import Callable
 
 import numpy as np
 import pytest

@@ -10,6 +10,7 @@ import hashlib
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,7 +90,10 @@ def _opened(place: str) -> optuna.storages.BaseStorage:
     from optuna.storages import JournalStorage, RDBStorage, journal
 
     if place.startswith(("redis://", "rediss://")):
-        return JournalStorage(journal.JournalRedisBackend(place))
+        with warnings.catch_warnings():
+            # That its interface may change is ours to follow, not the user's.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return JournalStorage(journal.JournalRedisBackend(place))
     if "://" in place:
         return RDBStorage(place)
     Path(place).parent.mkdir(parents=True, exist_ok=True)
