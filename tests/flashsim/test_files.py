@@ -83,6 +83,8 @@ def _broken(table, how):
         "too large": lambda: _with(table, "particle", [2**40] * rows),
         "enormous": lambda: _with(table, "px", [1e300] * rows),
         "in GeV": lambda: _in_gev(table),
+        "negative": lambda: _with(table, "multiplicity", pa.array([-1] * rows, pa.int32())),
+        "at rest": lambda: _with(_with(_with(table, "px", [0.0] * rows), "py", [0.0] * rows), "pz", [0.0] * rows),
         "twice": lambda: pa.concat_tables([table, table]),
     }
     return changes[how]()
@@ -99,6 +101,8 @@ def _broken(table, how):
         ("too large", "column particle: does not fit into int32"),
         ("enormous", "column px, event 0: 1e+300 is not within 1e+08 of 0; units are MeV and mm"),
         ("in GeV", "column energy, event 0"),
+        ("negative", "column multiplicity, event 0: -1 is not a number of particles, 0 or more"),
+        ("at rest", "column pz, event 0: 0.0 is not a momentum, as px and py are 0 too; leave the particle out"),
         ("twice", "column particle, event 0: 0 is not there once in its event"),
     ],
 )

@@ -275,10 +275,13 @@ def test_tracks_beyond_the_training_say_so_and_those_outside_of_it_are_not(learn
     for name in ("px", "py", "pz"):
         generated[name] = held_out[0][name] * np.where(held_out[0]["particle"] == 0, 1e4, 1)
     generated["pz"] = np.where(generated["particle"] == 1, -generated["pz"], generated["pz"])
+    sigma = 3112  # of which there is no model
+    generated["pdg"] = np.where(generated["particle"] == 2, sigma, generated["pdg"])
     tracks = simulate(generated, learned, seed=1)
     assert not (tracks["particle"] == 1).any()
     assert tracks["extrapolated"][tracks["particle"] == 0].all()
-    assert tracks["extrapolated"][tracks["particle"] > 1].mean() < 0.02
+    assert tracks["extrapolated"][tracks["true_pdg"] == sigma].all()
+    assert tracks["extrapolated"][tracks["particle"] > 2].mean() < 0.02
 
 
 def rewrite(folder, change):

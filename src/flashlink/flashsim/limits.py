@@ -19,6 +19,9 @@ LARGEST = {
     "charge": 3,
 }
 
+#: Columns that count.
+COUNTS = ("multiplicity", "tracks", "clusters", "ndf")
+
 #: Masses in MeV (PDG 2024) by which momenta in another unit are noticed. Generators may take electrons as massless.
 MASSES = {13: 105.6584, 211: 139.5704, 321: 493.677, 2212: 938.2721}
 
@@ -47,9 +50,12 @@ def check(place: str, columns: Mapping[str, npt.NDArray[Any]], event: str = "eve
         if limit is not None and len(values) and (values.max() > limit or values.min() < -limit):
             bad = (values > limit) | (values < -limit)
             raise _wrong(place, columns, name, event, bad, f"within {limit:g} of 0; units are MeV and mm")
+        if name in COUNTS and (values < 0).any():
+            raise _wrong(place, columns, name, event, values < 0, "a number of particles, 0 or more")
     if {"event", "particle", "mother"} <= set(columns):
         _check_twice(place, columns)
     if {"pdg", "px", "py", "pz", "energy", "stable"} <= set(columns):
+        _check_motion(place, columns, event)
         _check_masses(place, columns, event)
 
 
@@ -64,6 +70,13 @@ def _check_twice(place: str, columns: Mapping[str, npt.NDArray[Any]]) -> None:
             row = order[same[0] + 1]
             expected = "there once in its event"
             raise wrong(f"{place}: column particle, event {int(event[row])}", int(particle[row]), expected)
+
+
+def _check_motion(place: str, columns: Mapping[str, npt.NDArray[Any]], event: str) -> None:
+    """What stands still goes nowhere, and has no direction."""
+    rests = (columns["px"] == 0) & (columns["py"] == 0) & (columns["pz"] == 0) & (columns["stable"] != 0)
+    if rests.any():
+        raise _wrong(place, columns, "pz", event, rests, "a momentum, as px and py are 0 too", "leave the particle out")
 
 
 def _check_masses(place: str, columns: Mapping[str, npt.NDArray[Any]], event: str) -> None:

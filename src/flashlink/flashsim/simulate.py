@@ -18,7 +18,7 @@ from flashlink.flashsim.files import Columns as Rows
 from flashlink.flashsim.learned import models
 from flashlink.flashsim.likelihoods import PARTS, combined
 from flashlink.flashsim.matching import first_rows
-from flashlink.flashsim.parameterizations.condition import Condition, Floats, Integers
+from flashlink.flashsim.parameterizations.condition import Condition, Floats, Integers, has_species
 from flashlink.flashsim.parameterizations.event import EventCondition, from_primary
 from flashlink.flashsim.parameterizations.interface import Parameterizations
 from flashlink.flashsim.parameterizations.resolution import QUALITY
@@ -118,7 +118,8 @@ def _tracks(particles: Columns, learned: Parameterizations, seed: int) -> Rows:
         "is_muon": drawn.is_muon,
         **likelihoods,
         **combined(likelihoods),
-        "extrapolated": drawn.extrapolated,
+        # What counts as a proton is none.
+        "extrapolated": drawn.extrapolated | ~has_species(particles["pdg"]),
         "prompt": from_primary(particles),
     }
 

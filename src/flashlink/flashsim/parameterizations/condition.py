@@ -24,6 +24,11 @@ def species_of(pdg: npt.NDArray[np.int32]) -> Integers:
     return species
 
 
+def has_species(pdg: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Whether each PDG number is one of `SPECIES`, and not only counts as one."""
+    return np.isin(np.abs(pdg), tuple(SPECIES.values()))
+
+
 @dataclass(frozen=True)
 class Condition:
     """Particles as the parameterizations see them; all arrays have shape (particles,).
