@@ -163,3 +163,12 @@ def test_lines_that_pythia_does_not_know_are_named(process, words, capfd):
 def test_pythia_prints_nothing(capfd, columns):
     generate(1, 0, seed=1)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("signal", "line", "words"),
+    [(0, "531:onMode = off", "of any particle"), (531, "onMode = off", "a line of particle data")],
+)
+def test_decays_that_pythia_would_pass_over_are_refused(signal, line, words):
+    with pytest.raises(RequestError, match=words):
+        Process(("HardQCD:hardbbbar = on",), signal, (line,))

@@ -105,6 +105,7 @@ def test_samples_from_elsewhere_become_ours_piece_by_piece(samples, monkeypatch,
     [
         ("[generated]", "[generatd]", "generatd"),
         ('unit = "GeV"', 'unit = "gev"', "one of 1, eV"),
+        ('unit = "GeV"', 'unit = "MeV"', "mapping.toml: generated: column energy, event 0: "),
         ("nTracks < 40", "nTracks of 40", "column, comparison and number"),
         ("nTracks < 40", "nTracks < many", "column, comparison and number"),
         ("nTracks < 40", "nTracks < 0", "at least one that the selection leaves"),

@@ -85,8 +85,17 @@ def test_training_samples_have_to_belong_together(trained):
     few = {name: column[:500] for name, column in reference.items()}
     with pytest.raises(RequestError, match="more events"):
         parameterize(generated, few)
-    with pytest.raises(RequestError, match="event 1000000, particle 0 is no stable"):
+    with pytest.raises(RequestError, match="none of its events is in the generated sample"):
         parameterize(generated, dict(reference) | {"event": reference["event"] + 10**6})
+    with pytest.raises(RequestError, match=r"column qop, .*: 1000.0 is not about 1; give qop in 1/MeV"):
+        parameterize(generated, dict(reference) | {"qop": reference["qop"] * 1000})
+
+
+def test_events_that_one_sample_alone_has_are_left_out(trained):
+    generated, reference, _ = trained
+    early = {name: column[generated["event"] < 1000] for name, column in generated.items()}
+    late = {name: column[reference["event"] >= 500] for name, column in reference.items()}
+    assert parameterize(early, late).training.events == 500
 
 
 def test_part_of_the_generated_events_may_have_a_reference(trained):

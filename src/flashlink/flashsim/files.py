@@ -205,9 +205,15 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         raise RequestError(f"{path}: cannot be read: {error.strerror or _line(error)}") from error
     except pa.ArrowException as error:
         if path.suffix == ".root":
-            advice = "take it in by flashlink convert --mapping first"
+            advice = "say by --mapping what its columns mean, or take it in by flashlink convert --mapping first"
             raise wrong(str(path), "a ROOT file", "a sample in Parquet", advice) from error
         raise RequestError(f"{path}: not a whole Parquet file ({_line(error)}); make it again") from error
+
+
+def missing_column(path: Path, name: str, there: Collection[str], advice: str) -> RequestError:
+    """That a file has no column of a name, and which it has."""
+    some = ", ".join(sorted(there)[:12]) + ("…" if len(there) > 12 else "")
+    return RequestError(f"{path}: no column {name}, but {some or 'none at all'}; {advice}")
 
 
 def _line(error: Exception) -> str:
@@ -217,7 +223,9 @@ def _line(error: Exception) -> str:
 def _check_schema(path: Path, available: pa.Schema, schema: Mapping[str, str]) -> None:
     missing = [name for name in schema if name not in available.names]
     if missing:
-        raise wrong(f"{path}: column {missing[0]}", available.names, "there", "make the sample again")
+        raise missing_column(
+            path, missing[0], available.names, "make the sample again, or take it in by convert --mapping"
+        )
     for name, expected in schema.items():
         _check_type(path, name, available.field(name).type, expected)
 

@@ -33,8 +33,9 @@ import pyarrow.parquet as pq
 from flashlink.errors import wrong
 from flashlink.flashsim.arrow import to_numpy
 from flashlink.flashsim.chunks import read_chunks, whole_events
-from flashlink.flashsim.files import Columns
+from flashlink.flashsim.files import Columns, missing_column
 from flashlink.flashsim.likelihoods import COMBINED, PROBABILITIES, combined
+from flashlink.flashsim.limits import check
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 from flashlink.flashsim.settings import read_toml
 
@@ -111,7 +112,8 @@ def read_samples(
         mapping: The TOML file; None for Parquet files of our own.
 
     Raises:
-        RequestError: A file cannot be read, a column is missing, is not of numbers or has one that is not finite.
+        RequestError: A file cannot be read, a column is missing, is not of numbers, has one that is not
+            finite or is beyond `flashlink.flashsim.limits`.
     """
     if mapping is None:
         return read_chunks(generated, GENERATED), read_chunks(reference, RECONSTRUCTED)
@@ -151,6 +153,7 @@ def take_in(paths: Sequence[Path], mapping: Path, kind: str) -> Iterator[Columns
     for columns in whole_events(pieces, ", ".join(map(str, paths))):
         order = np.lexsort((columns["particle"], columns["event"]))
         columns = {name: column[order] for name, column in columns.items()}
+        check(f"{mapping}: {kind}", columns)
         yield columns if kind == "generated" else columns | _that_follow(columns)
 
 
@@ -172,7 +175,9 @@ def _read(paths: Sequence[Path], section: Section, schema: Mapping[str, str], pl
     if not parts or not len(columns["event"]):
         raise wrong(place, "no row", "at least one that the selection leaves")
     order = np.lexsort((columns["particle"], columns["event"]))
-    return {name: column[order] for name, column in columns.items()}
+    columns = {name: column[order] for name, column in columns.items()}
+    check(place, columns)
+    return columns
 
 
 def _pieces(paths: Sequence[Path], section: Section, schema: Mapping[str, str], place: str) -> Iterator[Columns]:
@@ -271,7 +276,4 @@ def _of_root(path: Path, tree: str, names: Sequence[str]) -> Iterator[Columns]:
 def _there(path: Path, names: Sequence[str], found: Sequence[str]) -> None:
     missing = [name for name in names if name not in found]
     if missing:
-        raise wrong(
-            f"{path}: column {missing[0]}", f"not among {', '.join(sorted(found)[:12])}…", "there",
-            "name the column that means it in the mapping, or a default",
-        )  # fmt: skip
+        raise missing_column(path, missing[0], found, "name the column that means it in the mapping, or a default")

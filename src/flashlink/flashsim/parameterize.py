@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashlink import __version__
-from flashlink.errors import RequestError
+from flashlink.errors import RequestError, wrong
 from flashlink.flashsim.matching import first_rows, rows_of
 from flashlink.flashsim.parameterizations.condition import Condition
 from flashlink.flashsim.parameterizations.efficiency import Efficiency
@@ -26,6 +26,10 @@ from flashlink.flashsim.tables import FORMAT, Tables, Training
 
 #: Fewer reconstructed particles than this cannot fill the bins.
 LEAST_TRACKS = 1000
+
+
+#: Median ratio of reconstructed and true momenta that no detector reaches; a wrong unit is a factor of 1000.
+_OFF = 2.0
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,13 @@ def match(generated: Columns, reference: Columns, least: int = LEAST_TRACKS) -> 
         RequestError: The samples do not belong together, or have fewer than `least` tracks.
     """
     generated = _selected(generated, np.isin(generated["event"], reference["event"]))
+    reference = _selected(reference, np.isin(reference["event"], generated["event"]))
     particles = _selected(generated, generated["stable"] & (generated["charge"] != 0))
     rows = rows_of(reference["event"], reference["particle"], particles["event"], particles["particle"])
     _check(reference, rows, particles, least)
     category = _categories(len(particles["event"]), rows, reference["category"])
     tracks, truth = _selected(reference, rows >= 0), _selected(particles, rows[rows >= 0])
+    _check_units(tracks, truth)
     return Matched(generated, reference, particles, category, tracks, truth)
 
 
@@ -121,7 +127,9 @@ def _selected(columns: Columns, rows: npt.NDArray[Any]) -> dict[str, npt.NDArray
 
 
 def _check(reference: Columns, rows: npt.NDArray[np.int64], simulated: Columns, least: int) -> None:
-    advice = "give the generated files that the reference was made from"
+    advice = "give the generated files that the reference was made from, and select the same particles of both"
+    if not len(reference["event"]):
+        raise RequestError(f"reference sample: none of its events is in the generated sample; {advice}")
     real = reference["particle"] >= 0
     lost = np.flatnonzero(real & (rows < 0))
     if len(lost):
@@ -142,6 +150,17 @@ def _check(reference: Columns, rows: npt.NDArray[np.int64], simulated: Columns, 
             f"reference sample: {real.sum()} tracks of particles of the generated sample are not the {least} "
             "that are needed at least; generate and simulate more events for the training"
         )
+
+
+def _check_units(tracks: Columns, truth: Columns) -> None:
+    """Momenta, as those of most tracks are, tell whether both samples are in the same units."""
+    true = np.sqrt(sum(truth[name] ** 2 for name in ("px", "py", "pz")))
+    ratio = float(np.median(np.abs(tracks["qop"]) * true))
+    if not 1 / _OFF < ratio < _OFF:
+        raise wrong(
+            "reference sample: column qop, times the true momentum (median)", float(f"{ratio:.3g}"), "about 1",
+            "give qop in 1/MeV, or its unit in the mapping",
+        )  # fmt: skip
 
 
 def _categories(

@@ -6,6 +6,7 @@ batches of collisions come at once, as arrays that Pythia's own library fills.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -39,11 +40,21 @@ class Process:
         signal: PDG number of a particle (or its antiparticle) that every event has to have; 0 for any event. One of
             them is decayed by `decay`, the others are left to Pythia.
         decay: Lines of Pythia's particle data that hold for the decay of that particle and of its products alone.
+
+    Raises:
+        RequestError: There are lines for a decay of none, or one that Pythia would take for a comment.
     """
 
     settings: tuple[str, ...]
     signal: int = 0
     decay: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for line in self.decay:
+            if not self.signal:
+                raise wrong("decay", line, "of any particle", "say of which by --signal, or force it in --settings")
+            if not re.match(r"\s*\d+:", line):
+                raise wrong("decay of the signal", line, "a line of particle data, such as '531:onMode = off'")
 
 
 #: The main job's: one B+ -> J/psi(mu+ mu-) K+ or its charge conjugate in each event.

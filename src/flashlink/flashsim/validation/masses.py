@@ -47,6 +47,14 @@ class Closure:
     pulls: tuple[float, float]
 
     @property
+    def name(self) -> str:
+        """Of the decay in the particle data group's words, charges left out as the numbers have no sign."""
+        from particle import Particle  # only here: it takes long to import
+
+        mother, *daughters = (str(Particle.from_pdgid(number).name).rstrip("+-") for number in self.decay)
+        return f"{mother} → {' '.join(daughters)}"
+
+    @property
     def ratio(self) -> float:
         """Flash over reference."""
         return self.flash / self.reference

@@ -33,7 +33,7 @@ def page(pair: Pair, numbers: Numbers, checks: Sequence[Check]) -> str:
         unknown=sum(check.holds is None for check in checks),
         whole=[found for found in numbers.distances if not found.bin.condition],
         worst=sorted((found for found in numbers.distances if found.bin.condition), key=_excess)[:MOST_LISTED],
-        closures=[(plots.decay_name(found.decay), found) for found in numbers.closures],
+        closures=[(found.name, found) for found in numbers.closures],
         plots={plot.name: plot.for_page() for plot in _figures(pair, numbers)},
         tail=TAIL,
         style=stylesheet(),

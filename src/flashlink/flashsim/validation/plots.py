@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from flashlink.flashsim.parameterizations.condition import SPECIES
 from flashlink.flashsim.report.drawing import FLASH, FOURTH, INK, SECOND, THIRD, Plot, finished, styled
@@ -45,7 +46,7 @@ def overview(numbers: Numbers) -> Plot:
             values[number, start : start + len(found_in)] = found_in
     height = 0.21 * len(names) + 0.6
     with styled():
-        figure, axes = _figure(9.5, height, left=0.17, right=1.03, bottom=0.45 / height, top=1 - 0.1 / height)
+        figure, axes = _figure(9.5, height, left=0.17, right=0.95, bottom=0.45 / height, top=1 - 0.1 / height)
         image = axes.pcolormesh(values, cmap="YlOrRd", vmin=0, vmax=max(0.1, float(np.nanquantile(values, 0.99))))
         starts = [k for k, name in enumerate(conditions) if k == 0 or name != conditions[k - 1]]
         for start in starts[1:]:
@@ -57,7 +58,9 @@ def overview(numbers: Numbers) -> Plot:
         axes.minorticks_off()
         axes.grid(visible=False)
         axes.invert_yaxis()
-        bar = figure.colorbar(image, ax=axes, label="distance of the distributions", pad=0.015, fraction=0.12)
+        bar = figure.colorbar(
+            image, ax=axes, label="distance of the distributions", pad=0.015, fraction=0.07, aspect=60
+        )
         _as_lines(bar)
         return finished(
             figure, "overview", "Every variable in every bin",
@@ -157,7 +160,7 @@ def correlation_figure(numbers: Numbers) -> Plot:
     found = numbers.correlations
     ours, theirs = np.array(found.reference), np.array(found.flash)
     with styled():
-        figure, (left, right) = _figure(11.5, 5.9, columns=2, left=0.12, right=1.0, bottom=0.19, wspace=0.06)
+        figure, (left, right) = _figure(11.5, 5.9, columns=2, left=0.12, right=0.96, bottom=0.19, wspace=0.06)
         for axes, values, largest, title in ((left, ours, 1.0, "reference"), (right, theirs - ours, 0.1, "difference")):
             image = axes.pcolormesh(values, cmap="RdBu_r", vmin=-largest, vmax=largest)
             axes.set_title(title if title == "reference" else "flash minus reference")
@@ -200,20 +203,12 @@ def mass_figure(pair: Pair, found: Sequence[Closure]) -> Plot:
         for axes, closure in zip(grid, found, strict=False):
             ours, theirs = (differences(side, pair.generated, leaves[closure.decay])[0] for side in pair.sides)
             _histograms(axes, ours, theirs, ends=(-4 * closure.reference, 4 * closure.reference))
-            axes.set_title(decay_name(closure.decay), fontsize=10)
+            axes.set_title(closure.name, fontsize=10)
             axes.set_xlabel("reconstructed minus true mass [MeV]", fontsize=10)
         return finished(
             figure, "masses", "Resolution of masses",
             "Decays all of whose daughters are long tracks; points: reference, line: flash.",
         )  # fmt: skip
-
-
-def decay_name(decay: Sequence[int]) -> str:
-    """In the particle data group's words, charges left out where the numbers have no sign."""
-    from particle import Particle
-
-    mother, *daughters = (str(Particle.from_pdgid(number).name).rstrip("+-") for number in decay)
-    return f"{mother} → {' '.join(daughters)}"
 
 
 def _figure(width: float, height: float, columns: int = 1, **margins: float) -> tuple[Figure, Any]:
@@ -228,6 +223,8 @@ def _as_lines(bar: Colorbar) -> None:
     """The page allows no images, not even within its own figures."""
     if bar.solids is not None:
         bar.solids.set_rasterized(False)
+        # Without, the background shines through between its colours.
+        bar.solids.set_edgecolor("face")
 
 
 def _grid(count: int, columns: int, size: tuple[float, float] = (2.5, 1.9)) -> tuple[Figure, list[Axes]]:
@@ -278,6 +275,7 @@ def _legend(axes: Axes, **options: Any) -> None:
 
 def _condition_axis(axes: Axes, condition: str) -> None:
     axes.set_xlabel(_LABELS[condition], fontsize=10)
+    axes.xaxis.set_major_locator(MaxNLocator(6 if condition not in "xy" else 4))
     if condition == "origin z":
         # Most particles are from the collision, some from a metre behind.
         axes.set_xscale("symlog", linthresh=100, linscale=1.5)

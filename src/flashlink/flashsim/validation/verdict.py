@@ -191,8 +191,7 @@ def _masses(numbers: Numbers, thresholds: Thresholds) -> Iterator[Check]:
     if not numbers.closures:
         yield Check("width of masses, flash over reference", "too few decays to tell", wanted, None)
     for found in numbers.closures:
-        mother, *daughters = found.decay
-        name = f"width of the mass of {mother} → {' '.join(map(str, daughters))}, flash over reference"
+        name = f"width of the mass of {found.name}, flash over reference"
         holds = abs(found.ratio - 1) <= thresholds.mass + 2 * found.error
         text = f"{found.ratio:.3f} ± {found.error:.3f} ({found.flash:.2f} for {found.reference:.2f} MeV)"
         yield Check(name, text, wanted, holds)
