@@ -145,6 +145,15 @@ def test_nothing_is_left_of_an_interrupted_write(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("folder", ["file", "/proc/none"])
+def test_an_output_that_cannot_be_written_is_named(tmp_path, sample, folder):
+    (tmp_path / "file").write_text("no folder")
+    path = tmp_path / folder / "a.parquet"
+    with pytest.raises(RequestError) as error:
+        files.write(path, sample, GENERATED, {})
+    assert str(error.value).startswith(f"{path}: cannot be written: ")
+
+
 def test_join_refuses_different_columns_and_other_suffixes(path, tmp_path):
     pq.write_table(pq.read_table(path).drop_columns(["py"]), tmp_path / "other.parquet")
     with pytest.raises(RequestError, match=r"other.parquet: columns"):

@@ -175,7 +175,9 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise RequestError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where nothing can be written, nothing is to be removed: why is told above.
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _remove_abandoned(path: Path) -> None:
