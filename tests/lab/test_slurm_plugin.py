@@ -108,6 +108,22 @@ def test_a_pod_with_a_gpu_gets_the_flavour_that_has_one(plugin: SlurmPlugin, clu
     pod.delete(grace=0)
 
 
+@pytest.mark.parametrize("cluster", ["plain"], indirect=True)
+def test_a_job_that_is_requeued_waits_and_tells_the_end_of_its_second_run(
+    send: Callable[..., Pod], cluster: Cluster, marks: Path
+) -> None:
+    pod = send("pod", '[ "$(wc -l </marks/pod)" = 2 ] || sleep 300; exit 5')
+    pod.create()
+    pod.until(lambda state: "running" in state)
+    number = pod.jid.rpartition(":")[2]
+    cluster.run("scontrol", "requeue", number)
+    pod.until(lambda state: "waiting" in state, 60)
+    cluster.run("scontrol", "update", f"jobid={number}", "starttime=now")  # else it waits for two minutes
+    assert pod.end(300)["exitCode"] == 5
+    assert runs(marks) == Counter({"pod": 2})
+    pod.delete()
+
+
 def test_a_controller_that_is_restarted_loses_no_job_and_starts_none_twice(
     send: Callable[..., Pod], cluster: Cluster, marks: Path
 ) -> None:

@@ -126,10 +126,46 @@ def test_a_pod_is_over_when_its_sidecars_are():
 
 @pytest.mark.parametrize("cause", ["cancelled", "deadline"])
 def test_what_was_stopped_has_not_succeeded(cause):
-    job = JobStatus(JobState.RUNNING, reason="ended at its wall time of 60 s")
+    job = JobStatus(JobState.ENDED, reason="ended at its wall time of 60 s")
     state = container_states(record(job), [Started(1, "main", 0), Ended(2, "main", 0, 0, cause)], over=False)["main"]
     assert state.exit_code == 143
     assert "wall time" in state.message
+
+
+INTERRUPTED = [
+    JobStarted(1, "node", 1),
+    Started(2, "main", 0),
+    Started(2, "side", 0),
+    Ended(3, "side", 0, 0, "exited"),
+    Ended(4, "main", 0, 143, "cancelled"),
+    JobEnded(5, 143),
+]
+
+
+@pytest.mark.parametrize("job", [None, RUNNING])
+def test_a_job_that_was_told_to_end_may_run_again_and_has_not_ended_before_the_batch_system_says_so(job):
+    states = container_states(record(job), INTERRUPTED, over=False)
+    assert states["main"].phase is Phase.RUNNING
+    assert states["side"].exit_code == 0
+    ended = JobStatus(JobState.ENDED, exit_code=143, reason="preempted")
+    state = container_states(record(ended), INTERRUPTED, over=False)["main"]
+    assert (state.phase, state.exit_code, state.message) == (Phase.TERMINATED, 143, "preempted")
+
+
+def test_a_job_that_was_requeued_waits_and_then_runs_anew():
+    waits = JobStatus(JobState.QUEUED, reason="its time to start has not come")
+    states = container_states(record(waits), INTERRUPTED, over=False)
+    assert {state.reason for state in states.values()} == {"JobQueued"}
+    assert states["main"].message.endswith("its time to start has not come")
+    again = [*INTERRUPTED, JobStarted(9, "other", 1), Started(10, "main", 0)]
+    states = container_states(record(waits), again, over=False)  # the batch system is late to tell
+    assert (states["main"].phase, states["main"].started) == (Phase.RUNNING, 10)
+    assert states["side"].phase is Phase.WAITING
+
+
+def test_the_journal_of_a_deleted_pod_is_told_as_it_is():
+    state = container_states(record(RUNNING, deleted=4.5), INTERRUPTED, over=False)["main"]
+    assert (state.phase, state.exit_code) == (Phase.TERMINATED, 143)
 
 
 def test_of_a_deadline_the_job_alone_knows():

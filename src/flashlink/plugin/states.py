@@ -57,7 +57,7 @@ def container_states(record: Record, journal: Iterable[Event], *, over: bool) ->
     """
     states: dict[str, ContainerState] = {}
     last: JobEnded | None = None
-    for event in journal:
+    for event in journal if over else _certain(record, journal):
         match event:
             case JobStarted():
                 # A job that the batch system runs a second time begins anew.
@@ -77,6 +77,23 @@ def container_states(record: Record, journal: Iterable[Event], *, over: bool) ->
     ours = (*record.pod.init_containers, *record.pod.containers)
     fill = _cut_off(record, last) if over or last is not None else _waiting(record, states)
     return {name: fill(states.get(name)) for name in ours if name not in record.pod.not_offloaded}
+
+
+def _certain(record: Record, journal: Iterable[Event]) -> list[Event]:
+    """What of a journal can be told: a job that was told to end may run again, elsewhere or later.
+
+    So it is with one that was requeued, evicted or held. What its containers made of that counts when the batch system
+    calls the job over; one that waits again has nothing to tell yet.
+    """
+    events = list(journal)
+    state = record.job.state if record.job is not None else None
+    if state in (JobState.ENDED, JobState.LOST) or record.deleted is not None:
+        return events
+    begun = max((at for at, event in enumerate(events) if isinstance(event, JobStarted)), default=0)
+    for at, event in enumerate(events[begun:], begun):
+        if isinstance(event, Ended) and event.cause == "cancelled":
+            return [] if state in (JobState.QUEUED, JobState.HELD) else events[:at]
+    return events
 
 
 def known_states(record: Record) -> Mapping[str, ContainerState]:
