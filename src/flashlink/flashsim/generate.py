@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ class Production:
         return self._source.tried
 
     def parts(self, rows: int = ROWS) -> Iterator[Columns]:
-        """The columns of `flashlink.flashsim.samples.GENERATED`, in pieces of whole blocks and about `rows` rows."""
+        """The columns of `flashlink.flashsim.samples.GENERATED`, in pieces of whole events and about `rows` rows."""
         waiting: list[Columns] = []
         for part in self._source.particles(self._first_event, self._events):
             waiting.append(part)
@@ -144,18 +145,18 @@ class Source:
         self._base = int.from_bytes(hashlib.blake2b(f"pythia\0{seed}".encode(), digest_size=8).digest(), "little")
 
     def particles(self, first_event: int, events: int) -> Iterator[Columns]:
-        """The visible particles of consecutive events, block by block, and the whole chain of each signal before them.
+        """The visible particles of consecutive events, batch by batch, and the whole chain of each signal before them.
 
         The momenta are in GeV, places count from the collision, ``mother`` counts within the chain.
         """
         last = first_event + events
         for block in range(first_event // BLOCK, (last - 1) // BLOCK + 1):
             self.generator.begin(1 + (self._base + block) % _SEQUENCES)
-            columns = self._block(block * BLOCK, (block + 1) * BLOCK, last)
-            inside = (columns["event"] >= first_event) & (columns["event"] < last)
-            yield {name: values[inside] for name, values in columns.items()}
+            for columns in self._block(block * BLOCK, (block + 1) * BLOCK, last):
+                inside = (columns["event"] >= first_event) & (columns["event"] < last)
+                yield {name: values[inside] for name, values in columns.items()}
 
-    def _block(self, first: int, end: int, last: int) -> Columns:
+    def _block(self, first: int, end: int, last: int) -> Iterator[Columns]:
         """The particles of the events from `first` to `end`; of those from `last` on, perhaps of some."""
         batches: list[_Batch] = []
         events = tried = 0
@@ -167,7 +168,10 @@ class Source:
             events, tried = events + len(batches[-1].found), tried + made
         self.tried += tried
         columns = _columns(batches, tried)
-        return columns | {"event": columns["event"] + first}
+        ends = np.searchsorted(columns["event"], np.cumsum([0, *(len(batch.found) for batch in batches)]))
+        columns["event"] += first
+        for start, stop in pairwise(ends):
+            yield {name: values[start:stop] for name, values in columns.items()}
 
     def _batch(self, collisions: Collisions, first: int, found: npt.NDArray[np.int64] | None) -> _Batch:
         """Choose signals, and decay what Pythia did not, before its random numbers go on."""
