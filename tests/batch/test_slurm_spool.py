@@ -362,6 +362,17 @@ class TestEnds:
         assert told[7].reason == "it has ended; its output could not be fetched: its folder at the site is gone"
 
 
+def test_of_a_job_that_is_requeued_the_end_of_its_first_run_is_seen(spool: Spool, sent: Job, tmp_path: Path) -> None:
+    books = Books(tmp_path / "books")
+    books.add([sent])
+    made = Output(spool, books, 30)
+    write(sent, "journal", b"started\n")
+    made.told({7: JobStatus(JobState.RUNNING)})
+    write(sent, "journal", b"cancelled\n")
+    made.told({7: JobStatus(JobState.QUEUED)})
+    assert here(sent) == {"journal": b"started\ncancelled\n"}
+
+
 @pytest.mark.parametrize("folder", ["spool", "/a/../b", "/a b", "/", "/a\n", "~/x"])
 def test_a_spool_that_is_no_plain_path_is_refused(folder: str) -> None:
     with pytest.raises(SiteError, match=r"batch\.options\.spool: .*expected an absolute path"):

@@ -19,6 +19,10 @@ PATIENCE = 3600.0
 MOST = 200
 
 
+_NONE = JobStatus(JobState.LOST)
+_WAITS = (JobState.QUEUED, JobState.HELD)
+
+
 class Output:
     """Fetches the output of jobs.
 
@@ -34,6 +38,7 @@ class Output:
         self._days = days
         self._next_tidy = 0.0
         self._turn = 0  # the job that comes first the next time, where one look does not do for all
+        self._ran: set[int] = set()  # numbers of the jobs that ran when last asked about
         self._tried: dict[int, float] = {}  # number to when its output was first asked for in vain
 
     def told(self, statuses: Mapping[int, JobStatus]) -> dict[int, JobStatus]:
@@ -42,7 +47,11 @@ class Output:
         Raises:
             SiteError: Transient: the site does not answer.
         """
-        running = self._jobs(number for number, status in statuses.items() if status.state is JobState.RUNNING)
+        run = {number for number, status in statuses.items() if status.state is JobState.RUNNING}
+        # One that waits again was requeued: what its first run left has to be seen.
+        waits_again = {number for number in self._ran - run if statuses.get(number, _NONE).state in _WAITS}
+        self._ran = run
+        running = self._jobs(sorted(run | waits_again))
         start = self._turn if self._turn < len(running) else 0
         looked = self._spool.follow([*running[start:], *running[:start]])
         self._turn = 0 if looked >= len(running) else start + looked
