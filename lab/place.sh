@@ -52,5 +52,5 @@ clear_lab() {
       sleep 0.1
     done
   done
-  rm -rf --one-file-system -- "$stamp" "$root" "$root.new" "$images" "$lab/slurm"
+  rm -rf --one-file-system -- "$stamp" "$root" "$root.new" "$images" "$lab/slurm" "$lab/shared" "$lab"/condor-users*
 }

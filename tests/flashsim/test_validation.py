@@ -66,7 +66,7 @@ def alike(samples):
 def test_two_samples_of_one_detector_pass(alike):
     assert missed(alike) == []
     assert all(abs(found.auc - 0.5) < 4 * found.error for found in alike.separations)
-    assert {found.what for found in alike.separations} == {"track", "pid", "vertex"}
+    assert {found.what for found in alike.separations} == {"track", "identification", "vertex"}
     whole = [found for found in alike.distances if not found.bin.condition]
     assert np.mean([found.distance < found.expected for found in whole]) > 0.8
     assert np.mean(
@@ -83,7 +83,7 @@ def test_errors_that_are_too_small_are_seen_in_pulls_and_by_the_classifier(sampl
     names = missed(numbers)
     assert sum("pull" in name for name in names) == 5
     assert any("track variables" in name for name in names)
-    assert not any("pid variables" in name for name in names)
+    assert not any("identification variables" in name for name in names)
     track = next(found for found in numbers.separations if found.what == "track")
     assert "log sigma" in track.by[0][0]
 
@@ -104,10 +104,10 @@ def test_likelihoods_that_lost_their_correlation_are_seen(samples, alike):
     generated, reference, flash = samples
     shuffled = np.random.default_rng(1).permutation(flash["rich_dll_p"])
     pair = Pair.of(generated, reference, flash | {"rich_dll_p": shuffled})
-    ours, theirs = (side.groups["pid"].variables for side in pair.sides)
+    ours, theirs = (side.groups["identification"].variables for side in pair.sides)
     numbers = replace(alike, correlations=correlations(ours, theirs), separations=tuple(separations(pair, 6000)))
     names = missed(numbers)
-    assert any("pid variables" in name for name in names)
+    assert any("identification variables" in name for name in names)
     assert "correlations of variables" in names
     assert set(numbers.correlations.worst()[1:]) == {"rich_dll_k", "rich_dll_p"}
     alone, expected, _ = distance(ours["rich_dll_p"], theirs["rich_dll_p"])

@@ -69,7 +69,7 @@ class Distance:
     """How far apart one variable is in the two samples.
 
     Attributes:
-        group: ``track``, ``pid`` or another of the sample's groups.
+        group: ``track``, ``identification`` or another of the sample's groups.
         variable: Name.
         bin: Of which rows.
         rows: How many, in the reference and in the flash sample.

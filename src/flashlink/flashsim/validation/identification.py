@@ -65,7 +65,7 @@ def scores(
     side: Side, species: str, score: str, momentum: tuple[float, float] = MOMENTA[0]
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """The score of the tracks of a species and of pions, of momenta in GeV within a range."""
-    known = side.groups["pid"].conditions
+    known = side.groups["identification"].conditions
     p = 10 ** (known["log10 p"] - 3)
     inside = (p >= momentum[0]) & (p < momentum[1])
     values = side.of_particles(score)

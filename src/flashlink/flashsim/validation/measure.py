@@ -45,7 +45,7 @@ class Numbers:
 
 def measure(pair: Pair, most_tested: int = MOST) -> Numbers:
     """Compare both simulations; `most_tested` rows of each go at most into a two-sample test."""
-    together = [side.groups["track"].variables | side.groups["pid"].variables for side in pair.sides]
+    together = [side.groups["track"].variables | side.groups["identification"].variables for side in pair.sides]
     return Numbers(
         events=pair.events,
         particles=len(pair.particles["event"]),

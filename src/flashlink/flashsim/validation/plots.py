@@ -71,7 +71,7 @@ def overview(numbers: Numbers) -> Plot:
 
 def distributions(pair: Pair) -> Iterator[Plot]:
     """Every variable of each group, pulls and likelihoods with their tails on a logarithmic scale."""
-    titles = {"track": "Track variables", "pid": "Identification", "vertex": "Primary vertices"}
+    titles = {"track": "Track variables", "identification": "Identification", "vertex": "Primary vertices"}
     titles |= {"ghost": "Ghosts", "photon": "Photons"}
     for name, ours, theirs in pair.groups():
         if not len(ours) or not len(theirs):

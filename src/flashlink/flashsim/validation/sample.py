@@ -55,7 +55,7 @@ class Side:
     Attributes:
         row: Row in `tracks` of each particle, -1 where it has none; shape (particles,).
         tracks: The reconstructed sample.
-        groups: ``track``, ``pid``, ``vertex`` and ``ghost``, and ``photon`` where clusters were given.
+        groups: ``track``, ``identification``, ``vertex`` and ``ghost``, and ``photon`` where clusters were given.
         photons: Which of the generated photons have a cluster, shape (photons,); empty without clusters.
     """
 
@@ -199,10 +199,10 @@ def _side(generated: Columns, particles: Columns, sample: Columns) -> Side:
     made = row >= 0
     tracks, truth = _rows(sample, row[made]), _rows(particles, made)
     known = conditions(truth) | {"category": tracks["category"].astype(np.float64)}
-    pid = {name: np.asarray(tracks[name], dtype=np.float64) for name in ("is_muon", *PARTS)}
+    identification = {name: np.asarray(tracks[name], dtype=np.float64) for name in ("is_muon", *PARTS)}
     groups = {
         "track": Group(known, _track(truth, tracks)),
-        "pid": Group(known, pid),
+        "identification": Group(known, identification),
         "vertex": _vertices(generated, sample),
         "ghost": _ghosts(generated, sample),
     }

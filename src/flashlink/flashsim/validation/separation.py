@@ -24,7 +24,7 @@ class Separation:
     """How well the classifier tells the two samples apart, given the conditions too.
 
     Attributes:
-        what: The group of variables: "track", "pid", ….
+        what: The group of variables: "track", "identification", ….
         auc: Area under its ROC curve on rows that it was not trained on; 0.5 is not at all.
         error: Statistical error of it, for samples that are alike.
         rows: Of each sample, half of them to train.
