@@ -22,7 +22,10 @@ wait_for_the_one_before() {
   while read -r line; do
     case $line in
       'Managed = "Schedd"') again=1 ;;
-      'QDate = '*) due=$((${line#QDate = } + grace + 5)) ;;
+      'QDate = '[0-9]*) # digits alone, since bash runs what stands in the subscript of a number
+        line=${line#QDate = }
+        due=$((10#${line%%[!0-9]*} + grace + 5))
+        ;;
     esac
   done <"${_CONDOR_JOB_AD:-/dev/null}"
   while [ "$again" ] && [ "$(date +%s)" -lt "$due" ]; do read -r -t 0.5 -u 9; done
