@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from particle import Particle
 
 from flashlink.errors import RequestError
+from flashlink.flashsim import gun
 from flashlink.flashsim.gun import fire
 from flashlink.flashsim.reference import material, reconstruct
 from flashlink.flashsim.reference.cherenkov import angle_and_yield, poisson
-from flashlink.flashsim.reference.decay import KAON, MASSES, MUON, PION, decay
+from flashlink.flashsim.reference.decay import CHANNELS, KAON, LIVES, MASSES, MUON, PION, PROTON, decay, decay_place
 from flashlink.flashsim.reference.geometry import Field, default_geometry, read_geometry
 from flashlink.flashsim.reference.propagate import (
     KAPPA,
@@ -22,11 +24,31 @@ from flashlink.flashsim.reference.propagate import (
     with_derivatives,
 )
 
+PDG = (11, 13, 211, 321, 2212)
+
 UNIFORM = Field(peak=1.0, centre=0.0, width=1e9, power=2.0)
 
 
 def state(p=1e4, tx=0.1, ty=-0.05, charge=1.0):
     return np.array([[0.3], [-0.2], [tx], [ty], [charge / p]])
+
+
+def test_masses_and_lives_are_those_of_the_particle_data_group():
+    table = [Particle.from_pdgid(number) for number in PDG]
+    assert list(MASSES) == pytest.approx([particle.mass for particle in table], rel=1e-8)
+    assert [gun._MASSES[number] for number in PDG] == list(MASSES)
+    for species in (PION, KAON):
+        assert LIVES[species] == pytest.approx(table[species].ctau, rel=1e-4)
+    assert np.isinf(LIVES[PROTON])
+    assert max(channel.neutral for channel in CHANNELS) == Particle.from_pdgid(111).mass
+
+
+def test_decays_are_exponential_in_proper_time():
+    uniform = (np.arange(20_000) + 0.5) / 20_000
+    p = np.full(20_000, 5e3)
+    place = decay_place(np.full(20_000, KAON), p, np.full(20_000, -30.0), np.full(20_000, 1.2), uniform)
+    # along the path a kaon of 5 GeV lives beta gamma c tau = p / m c tau, along z a part of it
+    assert (place + 30).mean() == pytest.approx(5e3 / 493.677 * 3711 / 1.2, rel=1e-3)
 
 
 @given(p=st.floats(3e3, 1e5), tx=st.floats(-0.25, 0.25), ty=st.floats(-0.2, 0.2), charge=st.sampled_from([-1.0, 1.0]))
@@ -78,6 +100,22 @@ def test_scattering_is_as_wide_as_its_covariance():
     np.testing.assert_allclose(np.cov(turned[2:4]), [[xx, yx], [yx, yy]], rtol=0.02, atol=0.02 * xx)
 
 
+def test_scattering_across_the_flight_is_the_same_on_all_sides():
+    many = np.repeat(state(5e3, 0.5, -0.4), 50_000, axis=1)
+    turned = many.copy()
+    material.scatter(turned, np.full(50_000, 1e-3), np.random.default_rng(1).normal(size=(2, 50_000)))
+    before, after = (np.stack([s[2], s[3], np.ones(50_000)]) / material.path(s) for s in (many, turned))
+    flight = before[:, 0]
+    across = np.linalg.svd(flight[None])[2][1:]
+    assert np.cov(across @ after) == pytest.approx(1e-6 * np.eye(2), abs=2e-8)
+
+
+def test_scattering_is_highlands():
+    # a pion of 1 GeV behind a hundredth of a radiation length: 13.6 MeV / (beta p) sqrt(x) (1 + 0.038 ln x)
+    angle = material.scattering_angle(np.array([1e3]), MASSES[PION], np.array([0.01]))
+    assert angle == pytest.approx(13.6 / 990.40 * 0.1 * 0.82500, rel=1e-4)
+
+
 def test_no_matter_no_scattering():
     assert material.scattering_angle(np.array([1e3]), MASSES[PION], np.array([0.0])) == 0
 
@@ -89,6 +127,16 @@ def test_energy_lost_is_gained_back():
     np.testing.assert_allclose(material.lose_energy(after, MASSES[PION], np.full(3, -0.1)), p, rtol=1e-5)
 
 
+def test_energy_loss_fluctuates_around_its_mean_with_a_tail_of_large_losses():
+    normals = np.random.default_rng(3).normal(size=400_000)
+    p = np.full(400_000, 1e5)
+    loss = p - material.lose_energy(p, MASSES[PION], np.full(400_000, 0.1), normals)
+    assert loss.mean() == pytest.approx(0.1 * material.MEAN_LOSS, rel=0.002)
+    # the Moyal distribution has a standard deviation of pi / sqrt(2) and a skewness of 1.5351
+    assert loss.std() == pytest.approx(0.1 * material.LOSS_WIDTH * np.pi / np.sqrt(2), rel=0.01)
+    assert ((loss - loss.mean()) ** 3).mean() / loss.std() ** 3 == pytest.approx(1.5351, rel=0.05)
+
+
 def test_bremsstrahlung_leaves_one_in_e_after_a_radiation_length():
     uniform = (np.arange(20_000) + 0.5) / 20_000
     left = material.radiate(np.full(20_000, 1e4), np.ones(20_000), uniform) / 1e4
@@ -96,21 +144,24 @@ def test_bremsstrahlung_leaves_one_in_e_after_a_radiation_length():
     assert left.mean() == pytest.approx(np.exp(-1), rel=0.01)
 
 
-@pytest.mark.parametrize(("mother", "neutral"), [(PION, 0.0), (KAON, 0.0)])
-def test_decays_keep_energy_and_momentum(mother, neutral):
+@pytest.mark.parametrize(
+    ("mother", "daughter", "neutral", "chances"),
+    [(PION, MUON, 0.0, (0, 1)), (KAON, MUON, 0.0, (0, 0.6356)), (KAON, PION, 134.9768, (0.6356, 0.8423))],
+)
+def test_decays_keep_energy_and_momentum(mother, daughter, neutral, chances):
     before = np.repeat(state(8e3), 2000, axis=1)
     chance = np.random.default_rng(2).uniform(size=(3, 2000))
-    chance[0] *= 0.6
-    daughter, after = decay(np.full(2000, mother), before, chance)
-    assert (daughter == MUON).all()
+    chance[0] = chances[0] + (chances[1] - chances[0]) * chance[0]
+    found, after = decay(np.full(2000, mother), before, chance)
+    assert (found == daughter).all()
 
     def four(states, mass):
         p = 1 / np.abs(states[4])
         direction = np.stack([states[2], states[3], np.ones_like(p)]) / np.sqrt(1 + states[2] ** 2 + states[3] ** 2)
         return np.sqrt(p**2 + mass**2), p * direction
 
-    (energy, momentum), (muon, along) = four(before, MASSES[mother]), four(after, MASSES[MUON])
-    missing = (energy - muon) ** 2 - ((momentum - along) ** 2).sum(axis=0)
+    (energy, momentum), (kept, along) = four(before, MASSES[mother]), four(after, MASSES[daughter])
+    missing = (energy - kept) ** 2 - ((momentum - along) ** 2).sum(axis=0)
     np.testing.assert_allclose(missing, neutral**2, atol=2.0)
 
 

@@ -59,7 +59,7 @@ def _photons(candidates: Candidates, rows: Integers, radiator: Radiator, backgro
     event, key = candidates.event[rows], candidates.key[rows]
     chance = stream.uniform(event, key, 6)
     angle, photons = angle_and_yield(candidates.p[rows], MASSES[candidates.species[rows]], radiator)
-    radiates = ~(candidates.ghost[rows] & ~np.full(len(rows), radiator.before_magnet))
+    radiates = ~candidates.ghost[rows] | radiator.before_magnet
     share = radiator.least_share + (1 - radiator.least_share) * chance[2]
     own = poisson(photons * share * radiates * (candidates.end_z[rows] >= radiator.end), chance[0])
     crossed = chance[3] < 1 - np.exp(-radiator.overlap * candidates.multiplicity[rows])

@@ -13,7 +13,7 @@ Integers = npt.NDArray[np.int64]
 #: Classes of particles, in the order of the arrays below and of `parameterizations.condition.SPECIES`.
 ELECTRON, MUON, PION, KAON, PROTON = range(5)
 
-#: MeV and mm (PDG 2024); what does not decay on its way has an infinite life.
+#: Masses in MeV and c tau in mm (PDG 2024); what does not decay on its way has an infinite life.
 MASSES = np.array([0.51099895, 105.6583755, 139.57039, 493.677, 938.27208816])
 LIVES = np.array([np.inf, np.inf, 7804.5, 3711.0, np.inf])
 
@@ -23,7 +23,7 @@ class Channel:
     """A decay into one charged particle and one neutral one.
 
     Attributes:
-        mother: Class.
+        mother: Class: its place in `MASSES`.
         daughter: Class of the charged one.
         neutral: Mass of the neutral one, MeV.
         fraction: Cumulative branching fraction among the channels of the mother.
@@ -40,7 +40,8 @@ class Channel:
         return float((mother**2 + daughter**2 - self.neutral**2) / (2 * mother))
 
 
-#: Other decays of the kaon have three particles or more: they are taken to end the track.
+#: Branching fractions of the PDG, 2024. Other decays of the kaon have three particles or more: they are taken to end
+#: the track.
 CHANNELS = (
     Channel(PION, MUON, 0.0, 1.0),
     Channel(KAON, MUON, 0.0, 0.6356),

@@ -8,13 +8,20 @@ from scipy import special
 
 Floats = npt.NDArray[np.float64]
 
-#: Mean energy loss of a minimum-ionising particle and the width of its Landau fluctuation, MeV per radiation length,
-#: for the mixture of silicon, carbon, aluminium and plastic of trackers (PDG, atomic and nuclear properties).
+#: Mean energy loss of a minimum-ionising particle, MeV per radiation length, for the mixture of silicon, carbon,
+#: aluminium and plastic of trackers: these have 36, 74, 39 and 85 (PDG, atomic and nuclear properties).
 MEAN_LOSS = 50.0
+
+#: Width of the Moyal distribution that stands for Landau's, MeV per radiation length: 1.12 xi, where both are as wide
+#: at half of their height; xi is 0.1535 MeV cm^2/g Z/A X0, 4.3 to 4.6 % of the mean in these materials (PDG,
+#: fluctuations in energy loss).
 LOSS_WIDTH = 2.6
 
-#: Mean of the Moyal distribution, which stands for Landau's.
+#: Mean of the Moyal distribution of unit width around 0.
 _MOYAL_MEAN = np.euler_gamma + np.log(2)
+
+#: Largest 1/beta^2 by which the mean loss grows: below a beta of 0.45 a particle is nearly lost.
+_LARGEST_GROWTH = 5
 
 
 def path(state: Floats) -> Floats:
@@ -28,7 +35,11 @@ def momentum(state: Floats) -> Floats:
 
 
 def scattering_angle(p: Floats, mass: npt.ArrayLike, radiation: Floats) -> Floats:
-    """Width of the projected angle of multiple scattering by Highland's formula (PDG, passage of particles, 34.16).
+    """Width of the projected angle of multiple scattering, rad, by Highland's formula.
+
+    V. L. Highland, Nucl. Instrum. Methods 129 (1975) 497, with the constants of G. R. Lynch, O. I. Dahl, Nucl. Instrum.
+    Methods B 58 (1991) 6 (PDG, passage of particles, 34.16), but for the 1/beta^2 in its logarithm: less than 1 % for
+    protons of 2 GeV, nothing for pions. Added up over thin layers it gives less than for all of them at once.
 
     Args:
         p: Momentum, MeV.
@@ -64,7 +75,9 @@ def scattering_covariance(state: Floats, angle: Floats) -> tuple[Floats, Floats,
 
 
 def lose_energy(p: Floats, mass: npt.ArrayLike, radiation: Floats, normals: Floats | None = None) -> Floats:
-    """Momentum after ionisation; with a negative `radiation`, before it.
+    """Momentum after ionisation, MeV; with a negative `radiation`, before it.
+
+    The mean grows as 1/beta^2, without the relativistic rise; never less than 1 MeV of kinetic energy is left.
 
     Args:
         p: Momentum, MeV.
@@ -75,7 +88,7 @@ def lose_energy(p: Floats, mass: npt.ArrayLike, radiation: Floats, normals: Floa
     square = np.square(mass)
     energy = np.sqrt(p * p + square)
     inverse_beta_square = 1 + square / (p * p)
-    loss = MEAN_LOSS * radiation * np.minimum(inverse_beta_square, 5)
+    loss = MEAN_LOSS * radiation * np.minimum(inverse_beta_square, _LARGEST_GROWTH)
     if normals is not None:
         # minus the logarithm of the square of a normal number is Moyal-distributed
         loss += LOSS_WIDTH * radiation * inverse_beta_square * (-np.log(normals * normals) - _MOYAL_MEAN)
@@ -84,9 +97,14 @@ def lose_energy(p: Floats, mass: npt.ArrayLike, radiation: Floats, normals: Floa
 
 
 def radiate(p: Floats, radiation: Floats, uniform: Floats) -> Floats:
-    """Momentum of electrons after bremsstrahlung, by the law of Bethe and Heitler.
+    """Momentum of electrons after bremsstrahlung, MeV, by the law of Bethe and Heitler.
 
     -ln(E'/E) has a gamma distribution of shape t/ln 2 after t radiation lengths.
+
+    Args:
+        p: Momentum, MeV; the mass does not matter.
+        radiation: Radiation lengths on the path.
+        uniform: Random numbers in (0, 1).
     """
     logarithm = special.gammaincinv(np.maximum(radiation, 1e-6) / np.log(2), uniform)
     return np.asarray(p * np.exp(-logarithm))

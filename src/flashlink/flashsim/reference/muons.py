@@ -7,14 +7,14 @@ import numpy.typing as npt
 
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.reference.candidates import Candidates
-from flashlink.flashsim.reference.decay import MASSES, MUON, PION
+from flashlink.flashsim.reference.decay import LIVES, MASSES, MUON, PION
 from flashlink.flashsim.reference.geometry import Muons
 from flashlink.flashsim.samples import UPSTREAM
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-#: Mean fraction of the momentum that the muon of a decay in flight keeps.
+#: Mean fraction of the momentum that the muon of a pion's decay in flight keeps: (1 + (m_mu/m_pi)^2) / 2.
 _KEPT = 0.79
 
 
@@ -78,7 +78,7 @@ def _other_probability(p: Floats, multiplicity: Floats, muons: Muons) -> Floats:
 
 def _decay_probability(p: Floats, muons: Muons) -> Floats:
     """That a pion decays in flight before the absorber."""
-    return np.asarray(1 - np.exp(-muons.absorber * MASSES[PION] / (7804.5 * p)))
+    return np.asarray(1 - np.exp(-muons.absorber * MASSES[PION] / (LIVES[PION] * p)))
 
 
 def _log_probability(hit: Flags, distance: Floats, own: Floats, other: Floats, muons: Muons) -> Floats:
