@@ -11,6 +11,7 @@ from flashlink.errors import RequestError
 from flashlink.flashsim.gun import fire
 from flashlink.flashsim.learned import models, targets
 from flashlink.flashsim.learned.chain import ROWS, Chain
+from flashlink.flashsim.learned.quality import Degrees
 from flashlink.flashsim.learned.training.calibrate import calibrated
 from flashlink.flashsim.learned.training.export import exported
 from flashlink.flashsim.learned.training.fit import Rows, Settings, fit
@@ -223,6 +224,15 @@ def test_what_is_not_in_the_training_does_not_come(held_out, simulated):
     assert simulated["chi2"].min() >= 0
     assert simulated["ghost_probability"].min() >= 0
     assert simulated["ghost_probability"].max() <= 1
+
+
+def test_hits_too_few_for_a_fit_leave_one_degree_of_freedom():
+    hits = {"vertex_hits": [5, 0, 2], "upstream_hits": [0, 4, 1], "station_hits": [12, 0, 0]}
+    smooth = {"log chi2/ndf": np.log([2.0, 2.0, 2.0]), "ghost log odds": np.zeros(3)}
+    values = {name: np.array(column, dtype=float) for name, column in hits.items()} | smooth
+    quality = Degrees((-5.0, 2.0, 1.0, 1.0)).quality(values)
+    assert quality["ndf"].tolist() == [17, 1, 1]
+    assert quality["chi2"] == pytest.approx([34, 2, 2])
 
 
 def test_whatever_is_drawn_the_covariance_is_positive_definite():

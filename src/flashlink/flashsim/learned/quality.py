@@ -43,7 +43,8 @@ class Degrees:
         if self.terms:
             constant, *factors = self.terms
             hits = (values[name] for name in HITS)
-            ndf = np.asarray(constant + sum(factor * count for factor, count in zip(factors, hits, strict=True)))
+            # One track in a million is drawn with fewer hits than a fit needs: it has the least that a fit has.
+            ndf = np.maximum(constant + sum(factor * count for factor, count in zip(factors, hits, strict=True)), 1.0)
         else:
             ndf = values["ndf"]
         return {
