@@ -76,6 +76,40 @@ def test_a_job_that_waits_for_the_one_before_ends_when_it_is_told_to(worker: Wor
     assert not (worker.scratch / "up").exists()
 
 
+@pytest.mark.parametrize(
+    "queued",
+    [
+        "x[$(touch pwned)]",
+        "9x[$(touch pwned)]",
+        "0 + x[$(touch pwned)]",
+        "$(touch pwned)",
+        "`touch pwned`",
+        "08",
+        "",
+        "undefined",
+        "-1",
+    ],
+)
+def test_nothing_that_a_jobs_ad_says_is_run(worker: Worker, queued: str) -> None:
+    ad = f'Managed = "Schedd"\nQDate = {queued}\n'
+    assert worker.start("exit 4", grace=0, ad=ad).wait(20) == 4
+    assert not (worker.scratch / "pwned").exists()
+
+
+@pytest.mark.parametrize("queued", ["4102444800", "9" * 19, "9" * 400])
+def test_a_date_in_the_future_is_waited_for_no_longer_than_the_grace(worker: Worker, queued: str) -> None:
+    """As of a CE whose clock is wrong."""
+    began = int(time.time())
+    assert worker.start("date +%s >began; exit 4", grace=1, ad=f'Managed = "Schedd"\nQDate = {queued}\n').wait(40) == 4
+    assert int((worker.scratch / "began").read_text()) >= began + 1 + 5
+
+
+def test_words_of_a_user_are_no_attributes_of_the_job(worker: Worker) -> None:
+    words = r'"x\nManaged = \"Schedd\"\nQDate = 4102444800"'  # as HTCondor writes a string of several lines
+    ad = f'QDate = {int(time.time())}\nWords = {words}\nOldManaged = "Schedd"\nOther = Managed = "Schedd"\n'
+    assert worker.start("exit 4", grace=600, ad=ad).wait(20) == 4
+
+
 def test_a_job_that_was_handed_in_once_does_not_wait(worker: Worker) -> None:
     ad = f'QDate = {int(time.time())}\nOwner = "lab"\n'
     assert worker.start("exit 4", grace=600, ad=ad).wait(20) == 4

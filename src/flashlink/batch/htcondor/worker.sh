@@ -18,16 +18,19 @@ exec 9<> <(:) # a pipe of our own, on which nothing ever comes: a pause without 
 # A CE whose job router loses sight of a job has the site remove it, and hands it in again at once; such a job tells so. The
 # one before may need all of its grace, so this waits until it is surely over: never two at once.
 wait_for_the_one_before() {
-  local line again='' due=0
+  local line again='' due=0 latest
+  latest=$(($(date +%s) + grace + 5)) # whatever the ad says, and however far the clocks are apart
   while read -r line; do
     case $line in
       'Managed = "Schedd"') again=1 ;;
-      'QDate = '[0-9]*) # digits alone, since bash runs what stands in the subscript of a number
+      'QDate = '[0-9]*) # digits alone, since bash runs what stands in the subscript of a number; as many as it can hold
         line=${line#QDate = }
-        due=$((10#${line%%[!0-9]*} + grace + 5))
+        line=${line%%[!0-9]*}
+        due=$((10#${line:0:15} + grace + 5))
         ;;
     esac
   done <"${_CONDOR_JOB_AD:-/dev/null}"
+  if ((due > latest)); then due=$latest; fi
   while [ "$again" ] && [ "$(date +%s)" -lt "$due" ]; do read -r -t 0.5 -u 9; done
 }
 trap 'exit 143' TERM INT HUP
