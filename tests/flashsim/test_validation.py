@@ -100,6 +100,23 @@ def test_tails_that_are_too_long_are_seen(samples, alike):
     assert checks["distance of the distributions of every variable in every bin"].holds
 
 
+@pytest.mark.parametrize(
+    ("rows", "factor", "share"),
+    # Alike, also with one entry in a tail; just within what is allowed; and truly beyond it.
+    [(1000, 1.0, 0.0), (4000, 1.0, 0.0), (26_000, 1.9, 0.05), (26_000, 3.0, 1.0), (104_000, 0.25, 1.0)],
+)
+def test_tails_are_missed_when_they_are_beyond_a_factor_of_two_and_not_by_chance(alike, rows, factor, share):
+    random, some = np.random.default_rng(3), next(found for found in alike.distances if not found.bin.condition)
+    found = []
+    for _ in range(40):
+        # What is truly beyond the last entries of the reference fluctuates, and so does what is seen of it.
+        beyond = random.poisson(factor * random.gamma(rows / 1000, size=900))
+        many = tuple(replace(some, rows=(rows, rows), tails=(0.001, count / rows)) for count in beyond)
+        checks = verdict(replace(alike, distances=many), TOY)
+        found.append(next(check.holds for check in checks if check.name.startswith("tails of")))
+    assert found.count(False) == pytest.approx(40 * share, abs=3 if 0 < share < 1 else 0)
+
+
 def test_likelihoods_that_lost_their_correlation_are_seen(samples, alike):
     generated, reference, flash = samples
     shuffled = np.random.default_rng(1).permutation(flash["rich_dll_p"])

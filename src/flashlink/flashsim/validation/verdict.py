@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from scipy.stats import norm
+import numpy.typing as npt
+from scipy.stats import beta, norm
 
 from flashlink.flashsim.chunks import digests
 from flashlink.flashsim.files import metadata
@@ -20,6 +21,9 @@ from flashlink.flashsim.samples import TRACK_PARAMETERS
 from flashlink.flashsim.settings import read_toml
 from flashlink.flashsim.validation.distances import TAIL
 from flashlink.flashsim.validation.measure import Numbers
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 #: Probability that chance alone makes a check miss.
 _CHANCE = 0.05
@@ -216,16 +220,40 @@ def _tails(numbers: Numbers, thresholds: Thresholds) -> Check:
     low, high = thresholds.tail
     # Discrete variables have no tails of that size.
     some = [found for found in numbers.distances if found.tails[0] > 0.5 * TAIL]
-    many = _deviations(len(some))
-    excesses = []
-    for found in some:
-        ours, theirs = found.tails
-        error = float(np.sqrt(sum(TAIL / rows for rows in found.rows)))
-        beyond = max(low * ours - theirs, theirs - high * ours) - many * error
-        excesses.append(
-            _Excess(beyond, abs(theirs - ours) / error, f"{found.variable}, {found.bin}: {theirs:.4f} for {ours:.4f}")
+    counts = np.array([np.rint(np.multiply(found.tails, found.rows)) for found in some]).reshape(-1, 2)
+    rows = np.array([found.rows for found in some]).reshape(-1, 2)
+    least, most = _ratios(counts, rows, _CHANCE / 2 / max(len(some), 1))
+    beyond = np.maximum(least - high, low - most)
+    errors = np.abs(np.subtract(*(counts / rows).T)) / np.sqrt((TAIL / rows).sum(axis=1))
+    excesses = [
+        _Excess(
+            float(beyond[k]),
+            float(errors[k]),
+            f"{found.variable}, {found.bin}: {counts[k, 1]:.0f} of {rows[k, 1]} for {counts[k, 0]:.0f} of {rows[k, 0]}",
         )
-    return _worst(f"tails of {TAIL:g} of every variable in every bin", f"{low} to {high} times", excesses)
+        for k, found in enumerate(some)
+    ]
+    name = f"tails of {TAIL:g} of every variable in every bin"
+    return _worst(name, f"{low} to {high} times, chance aside", excesses)
+
+
+def _ratios(counts: Floats, rows: Integers, chance: float) -> tuple[Floats, Floats]:
+    """The least and the largest ratio of two shares, second over first, that fluctuate to the counts with this chance.
+
+    Few entries fluctuate other than a normal distribution. Given their sum, the second count is binomial, exactly
+    (J. Przyborowski, H. Wilenski, Biometrika 31 (1940) 313), and its limits are those of Clopper and Pearson.
+
+    Args:
+        counts: Shape (bins, 2).
+        rows: Of which they are, the same shape.
+        chance: On either side.
+    """
+    first, second = counts.T
+    least = np.where(second > 0, beta.ppf(chance, np.maximum(second, 1), first + 1), 0.0)
+    most = np.where(first > 0, beta.isf(chance, second + 1, np.maximum(first, 1)), 1.0)
+    scale = rows[:, 0] / rows[:, 1]
+    with np.errstate(divide="ignore"):
+        return least / (1 - least) * scale, most / (1 - most) * scale
 
 
 def _correlation(numbers: Numbers, thresholds: Thresholds) -> Check:
