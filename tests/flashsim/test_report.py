@@ -1,6 +1,7 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -73,14 +74,14 @@ def inputs(tmp_path_factory, trained, held_out):
     return folder
 
 
-def run(folder, output, **other):
+def run(folder, output, records=("generate", "reference", "simulate"), **other):
     files = {
         "generated": "generated.parquet", "flash": "flash.parquet", "reference": "reference.parquet",
         "flash-candidates": "flash-candidates.parquet", "reference-candidates": "reference-candidates.parquet",
         "tables": "tables.json",
     } | other  # fmt: skip
     arguments = [word for name, file in files.items() for word in (f"--{name}", str(folder / file))]
-    for name in ("generate", "reference", "simulate"):
+    for name in records:
         arguments += ["--records", str(folder / f"{name}.json")]
     return CliRunner().invoke(flashlink, ["report", *arguments, "--output", str(output)])
 
@@ -145,8 +146,32 @@ def test_the_page_tells_what_it_takes_to_make_the_samples_again(inputs, written)
     text = written.read_text()
     digest = hashlib.sha256((inputs / "tables.json").read_bytes()).hexdigest()
     assert f"{digest}  tables.json" in text
+    assert "flashlink run --events 3000 --seed" in text
+    assert "has not seen these events" in text
     assert f"numpy {np.__version__}" in text
     assert "<title>B⁺ → J/ψ K⁺ at 13 TeV, 3,000 events" in text
+
+
+def test_samples_that_were_made_by_hand_are_made_again_by_their_own_commands(inputs, tmp_path, held_out):
+    made = "flashlink generate --events 3000 --seed 5 --signal 531"
+    write(inputs / "by-hand.parquet", held_out[0], GENERATED, {"command": made, "seed": 5})
+    result = run(inputs, tmp_path / "report.html", records=(), generated="by-hand.parquet")
+    assert result.exception is None
+    text = (tmp_path / "report.html").read_text()
+    assert f"<code>{made}</code>" in text
+    assert "flashlink run" not in text
+
+
+def test_tables_that_have_seen_the_events_are_told(inputs, tmp_path, trained):
+    tables = trained[2]
+    seen = hashlib.sha256((inputs / "generated.parquet").read_bytes()).hexdigest()
+    write_tables(inputs / "seen.json", replace(tables, training=replace(tables.training, generated=(seen,))))
+    result = run(inputs, tmp_path / "report.html", tables="seen.json")
+    assert result.exception is None
+    text = (tmp_path / "report.html").read_text()
+    assert "has learned from 1 of" in text
+    assert "has not seen these events" not in text
+    assert json.loads((tmp_path / "summary.json").read_text())["numbers"]["trained_on"] == 1
 
 
 def test_the_speed_that_is_headlined_compares_like_with_like(written):

@@ -43,7 +43,7 @@ def command(
     from flashlink.flashsim.records import read_record, recording
     from flashlink.flashsim.report.comparison import Samples, compare
     from flashlink.flashsim.report.page import make_report, page, summary
-    from flashlink.flashsim.report.provenance import provenance
+    from flashlink.flashsim.report.provenance import provenance, trained_on_these
     from flashlink.flashsim.tables import read as read_tables
 
     with recording("report", record) as step:
@@ -51,7 +51,8 @@ def command(
         noted = [read_record(path) for path in records]
         learned = read_tables(tables)
         comparison = compare(samples)
-        report = make_report(comparison, noted, provenance(samples, tables, learned, noted, comparison))
+        facts = provenance(samples, tables, learned, noted, comparison)
+        report = make_report(comparison, noted, facts, trained_on_these(samples, learned))
         html, numbers = page(report), msgspec.json.format(msgspec.json.encode(summary(report)))
         with replacing(output) as temporary:
             temporary.write_text(html, encoding="utf-8")

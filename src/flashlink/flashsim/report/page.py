@@ -33,6 +33,7 @@ class Report:
         steps: The table of steps.
         speed: How quick the flash simulation is.
         provenance: What it takes to make the samples again.
+        trained_on: How many of the generated files the flash simulation has learned from; there should be none.
     """
 
     comparison: Comparison
@@ -41,6 +42,7 @@ class Report:
     steps: list[Step]
     speed: Speed
     provenance: list[Fact]
+    trained_on: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class Headline:
     detail: str
 
 
-def make_report(comparison: Comparison, records: Sequence[Record], provenance: list[Fact]) -> Report:
+def make_report(
+    comparison: Comparison, records: Sequence[Record], provenance: list[Fact], trained_on: int
+) -> Report:  # fmt: skip
     """Fit, draw and sum up."""
     with styled():
         plots = [peak_plot(decay, comparison) for decay in DECAYS]
@@ -66,6 +70,7 @@ def make_report(comparison: Comparison, records: Sequence[Record], provenance: l
         steps=steps(records),
         speed=speed(records),
         provenance=provenance,
+        trained_on=trained_on,
     )  # fmt: skip
 
 
@@ -103,6 +108,7 @@ def summary(report: Report) -> dict[str, Any]:
     numbers = {
         "events": report.comparison.generated,
         "compared_events": report.comparison.events,
+        "trained_on": report.trained_on,
         "peaks": [_peak_numbers(peak) for peak in report.peaks],
         "steps": [asdict(step) for step in report.steps],
         "speed": report.speed.numbers,

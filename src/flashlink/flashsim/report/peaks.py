@@ -154,7 +154,7 @@ def mass_pulls(comparison: Comparison) -> Plot:
             axes.plot(centres, gauss, **style)
         axes.set(ylim=(0, None), ylabel="candidates", xlim=(-5, 5))
         axes.text(0.02, 0.85, decay.label.split(" [")[0], transform=axes.transAxes)
-    axes.set_xlabel(r"(mass - PDG mass) / mass error")
+    axes.set_xlabel("(mass \N{MINUS SIGN} PDG mass) / mass error")
     figure.axes[0].legend(loc="upper right")
     return finished(
         figure, "mass-pulls", "Mass pulls",

@@ -136,7 +136,8 @@ def momentum_resolution(comparison: Comparison) -> Plot:
     legend_of_both(upper, loc="upper left")
     return finished(
         figure, "resolution-p", "Momentum resolution",
-        "Half-width of the central 68 % of (p - true p)/p of long tracks, and the median of what their fits quote.",
+        "Half-width of the central 68 % of (p \N{MINUS SIGN} true p)/p of long tracks, and the median of what their "
+        "fits quote.",
     )  # fmt: skip
 
 
@@ -182,6 +183,8 @@ def pulls(comparison: Comparison) -> Plot:
         axis.text(0.05, 0.9, name, transform=axis.transAxes)
     axes[3].set_xlabel("pull")
     axes[4].set_xlabel("pull")
+    # Below it is no panel whose axis it could share.
+    axes[2].tick_params(labelbottom=True)
     axes[5].axis("off")
     handles = [
         Line2D([], [], color=INK, marker="o", markersize=3, linestyle=""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -56,7 +56,7 @@ def provenance(
     files = (tables_path, samples.flash_candidates, samples.reference_candidates)
     sums = zip(digests(files), files, strict=True)
     facts = [
-        Fact("made by", (f"flashlink run --events {comparison.generated} --seed {seed}",), code=True),
+        Fact("made by", _commands(comparison.generated, records, generated, flash, reference), code=True),
         Fact("seeds", (
             f"events {_text(seed)}, flash simulation {_text(flash.get('seed'))}, "
             f"reference detector {_text(reference.get('seed'))}, training of the tables {others}",
@@ -74,6 +74,18 @@ def provenance(
         Fact("sha256 of the training samples", (_abbreviated(training.generated + training.reference),), code=True),
     ]  # fmt: skip
     return [fact for fact in facts if fact.values]
+
+
+def _commands(events: int, records: Sequence[Record], *noted: Mapping[str, Any]) -> tuple[str, ...]:
+    """What to type: the run where the steps were pods of one, else each step as its sample notes it."""
+    if any(record.pod for record in records):
+        return (f"flashlink run --events {events} --seed {noted[0].get('seed')}",)
+    return tuple(str(one["command"]) for one in noted if "command" in one)
+
+
+def trained_on_these(samples: Samples, tables: Tables) -> int:
+    """How many of the generated files of the report the tables were derived from, by their digests."""
+    return len(set(digests(samples.generated)).intersection(tables.trained_on))
 
 
 def _noted(paths: Sequence[Path]) -> dict[str, Any]:

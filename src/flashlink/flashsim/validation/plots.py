@@ -65,7 +65,7 @@ def overview(numbers: Numbers) -> Plot:
         return finished(
             figure, "overview", "Every variable in every bin",
             "Largest difference of the cumulative distributions of flash and reference, over all rows and in four bins "
-            "of each condition, low to high from left to right.",
+            "of each condition, low to high from left to right. Empty: no rows have this condition, or too few.",
         )  # fmt: skip
 
 
@@ -83,8 +83,8 @@ def distributions(pair: Pair) -> Iterator[Plot]:
                 axes.set_title(variable, fontsize=9)
             yield finished(
                 figure, f"distributions-{name}", titles[name],
-                "Shares of the rows in each bin; points: reference, line: flash. Pulls and likelihoods are on a "
-                "logarithmic scale. What lies outside of the range is counted in its last bins.",
+                "Shares of the rows in each bin; points: reference, line: flash. The scale is logarithmic where most "
+                "rows are in a few bins. What lies outside of the range is counted in its last bins.",
             )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def efficiency_figures(found: Sequence[Efficiency]) -> Iterator[Plot]:
             _legend(grid[0])
             yield finished(
                 figure, f"efficiency-{what}", title,
-                "Points with their errors: reference; lines: flash. In bins of as many particles of the species.",
+                "Points with their errors: reference; lines: flash. All bins of a species have as many particles.",
             )  # fmt: skip
 
 

@@ -28,6 +28,9 @@ Integers = npt.NDArray[np.int64]
 #: Probability that chance alone makes a check miss.
 _CHANCE = 0.05
 
+#: What a threshold for a single number adds, where only a difference beyond two of its errors is missed.
+_ERRORS_ASIDE = ", two errors aside"
+
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a flash simulation has to reach; a TOML file may set each.
@@ -147,7 +150,7 @@ def _pulls(numbers: Numbers, thresholds: Thresholds) -> Iterator[Check]:
         scale = pull.reference if pull.parameter not in TRACK_PARAMETERS else 1.0
         margin = 2 * pull.error
         holds = low * scale - margin <= pull.flash <= high * scale + margin
-        wanted = f"{low} to {high}" + (" times the reference's" if scale != 1 else "")
+        wanted = f"{low} to {high}" + (" times the reference's" if scale != 1 else "") + _ERRORS_ASIDE
         yield Check(f"width of the pull of {pull.parameter}", found, wanted, holds)
 
 
@@ -191,7 +194,7 @@ def _range(momentum: tuple[float, float]) -> str:
 
 
 def _masses(numbers: Numbers, thresholds: Thresholds) -> Iterator[Check]:
-    wanted = f"within {thresholds.mass:.0%} of 1"
+    wanted = f"within {thresholds.mass:.0%} of 1{_ERRORS_ASIDE}"
     if not numbers.closures:
         yield Check("width of masses, flash over reference", "too few decays to tell", wanted, None)
     for found in numbers.closures:
@@ -267,7 +270,7 @@ def _correlation(numbers: Numbers, thresholds: Thresholds) -> Check:
 
 
 def _ghosts(numbers: Numbers, thresholds: Thresholds) -> Check:
-    rate, wanted = numbers.ghosts, f"within {thresholds.ghosts:.0%}"
+    rate, wanted = numbers.ghosts, f"within {thresholds.ghosts:.0%}{_ERRORS_ASIDE}"
     if not rate.reference:
         return Check("ghosts in an event", "the reference has none", wanted, rate.flash == 0)
     ratio = rate.flash / rate.reference
