@@ -55,6 +55,22 @@ def test_where_they_are_not_the_script_travels_and_ends_itself() -> None:
     assert "StageOutFinish" in told["leave_in_queue"]
 
 
+@pytest.mark.parametrize("spool", [True, False])
+def test_a_job_may_start_again_unless_site_or_pod_forbid_it(spool: bool) -> None:
+    again = describe(spec(), Options(spool=spool))
+    assert "NumJobStarts" not in str(again)
+    strict = describe(spec(), Options(spool=spool, requeue=False))
+    assert strict["requirements"] == "!((NumJobStarts ?: 0) > 0)"
+    assert strict["periodic_remove"] == f"({again['periodic_remove']}) || (JobStatus == 1 && (NumJobStarts ?: 0) > 0)"
+    assert strict.get("arguments", "").endswith(" once") == spool
+    assert describe(spec(options={"no-requeue": ""}), Options(spool=spool)) == strict
+
+
+def test_what_may_start_once_has_its_other_requirements_too() -> None:
+    told = describe(spec(options={"requirements": "A || B"}), Options(requirements="C || D", requeue=False))
+    assert told["requirements"] == "(C || D) && (A || B) && (!((NumJobStarts ?: 0) > 0))"
+
+
 def test_a_site_adds_to_every_job() -> None:
     site = Options(requirements="HasSingularity", accounting_group="group_lhcb", attributes={"WantFlash": "true"})
     told = describe(spec(), site)

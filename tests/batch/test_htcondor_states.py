@@ -42,6 +42,13 @@ TABLE: list[tuple[dict[str, Any], JobState, int | None, str]] = [
     ),
     ({**FROM_HOLD, "LastHoldReasonCode": 16, "RemoveReason": "by op"}, JobState.ENDED, 143, "removed: by op"),
     ({**FROM_HOLD, "LastJobStatus": 2, "RemoveReason": "by op"}, JobState.ENDED, 143, "removed: by op"),
+    (
+        {**FROM_HOLD, "LastJobStatus": 1, "VacateReason": "draining"},
+        JobState.ENDED,
+        143,
+        "evicted from its worker, and not to be started again (requeue): draining",
+    ),
+    ({"JobStatus": 3, "LastJobStatus": 1, "RemoveReason": "by op"}, JobState.ENDED, 143, "removed: by op"),
     ({"JobStatus": 4, "ExitCode": 0}, JobState.ENDED, 0, ""),
     ({"JobStatus": 4, "ExitCode": 255, "ExitBySignal": False}, JobState.ENDED, 255, ""),
     ({"JobStatus": 4, "ExitBySignal": True, "ExitSignal": 9}, JobState.ENDED, 137, "killed by signal 9"),

@@ -22,10 +22,12 @@ class Worker:
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
 
-    def start(self, script: str, walltime: int = 0, grace: int = 5, ad: str = "") -> subprocess.Popen[bytes]:
+    def start(
+        self, script: str, walltime: int = 0, grace: int = 5, ad: str = "", once: bool = False
+    ) -> subprocess.Popen[bytes]:
         (self.scratch / "job.sh").write_text(script)
         (self.scratch / ".job.ad").write_text(ad)
-        command = ["bash", str(WORKER), "job.sh", str(walltime), str(grace)]
+        command = ["bash", str(WORKER), "job.sh", str(walltime), str(grace), *(["once"] if once else [])]
         environment = {**os.environ, "_CONDOR_JOB_AD": str(self.scratch / ".job.ad")}
         self.process = subprocess.Popen(
             command, cwd=self.scratch, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
@@ -108,6 +110,24 @@ def test_words_of_a_user_are_no_attributes_of_the_job(worker: Worker) -> None:
     words = r'"x\nManaged = \"Schedd\"\nQDate = 4102444800"'  # as HTCondor writes a string of several lines
     ad = f'QDate = {int(time.time())}\nWords = {words}\nOldManaged = "Schedd"\nOther = Managed = "Schedd"\n'
     assert worker.start("exit 4", grace=600, ad=ad).wait(20) == 4
+
+
+@pytest.mark.parametrize("before", ['Managed = "Schedd"', "NumJobStarts = 1", "NumJobStarts = 12"])
+def test_a_job_that_may_only_start_once_does_not_start_again(worker: Worker, before: str) -> None:
+    assert worker.start("touch up", grace=600, ad=f"QDate = {int(time.time())}\n{before}\n", once=True).wait(20) == 143
+    assert not (worker.scratch / "up").exists()
+    assert worker.end() == "evicted"
+    assert (worker.scratch / "pod" / "logs").is_dir()
+
+
+@pytest.mark.parametrize("before", ["", 'Managed = "External"', "NumJobStarts = 0", "NumShadowStarts = 2"])
+def test_a_job_that_may_only_start_once_starts(worker: Worker, before: str) -> None:
+    assert worker.start("exit 4", ad=f"QDate = {int(time.time())}\n{before}\n", once=True).wait(20) == 4
+    assert worker.end() == "exited"
+
+
+def test_a_job_that_may_start_again_does(worker: Worker) -> None:
+    assert worker.start("exit 4", ad="NumJobStarts = 1\n").wait(20) == 4
 
 
 def test_a_job_that_was_handed_in_once_does_not_wait(worker: Worker) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from flashlink.errors import SiteError
 from lab.condor.conftest import write_private
-from lab.condor.plugins import Plugin
+from lab.condor.plugins import Plugin, runs, send
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -85,6 +85,25 @@ def test_a_job_that_the_operator_removes_fails_with_who_and_why(start: Start, co
     ended = pod.end()
     assert ended["exitCode"] != 0
     assert "the operator needs the node" in ended["message"]
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+@pytest.mark.parametrize("which", ["site", "ce"])
+def test_a_job_that_is_evicted_starts_again_only_where_it_may(
+    start: Start, condor: Any, shared: Path, which: str, requeue: bool
+) -> None:
+    plugin = start(which, requeue=requeue)
+    grace = {"terminationGracePeriodSeconds": 2}
+    pod = send(plugin, shared, "pod", "[ $(wc -l </marks/pod) = 2 ] || sleep 600; exit 5", **grace)
+    pod.until(lambda _: runs(shared)["pod"] == 1)
+    pod.until(lambda state: "running" in state or "it runs" in str(state))
+    condor.run("site", "condor_vacate_job", "-constraint", f'FlashlinkUid == "{pod.uid}"')
+    ended = pod.end()
+    if requeue:
+        assert (ended["exitCode"], runs(shared)["pod"]) == (5, 2)
+    else:
+        assert (ended["exitCode"], runs(shared)["pod"]) == (143, 1)
+        assert "evicted from its worker, and not to be started again" in ended["message"]
 
 
 @pytest.mark.parametrize("which", ["site", "ce"])

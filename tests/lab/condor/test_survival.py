@@ -64,10 +64,11 @@ def test_a_job_that_was_cut_off_while_it_was_sent_is_not_taken_for_the_one_that_
     assert opened("ce").find([job.uid]) == {job.uid: second}
 
 
+@pytest.mark.parametrize("requeue", [True, False])
 def test_jobs_of_a_ce_whose_schedd_dies_are_never_lost_and_never_twice_at_once(
-    start: Start, condor: Any, shared: Path
+    start: Start, condor: Any, shared: Path, requeue: bool
 ) -> None:
-    plugin, moments = start("ce"), random.Random()
+    plugin, moments = start("ce", requeue=requeue), random.Random()
     beat = "run=$(cat /proc/sys/kernel/random/uuid); for _ in $(seq {}); do echo $run >>/marks/beat-{}; sleep 0.2; done"
     lengths, grace = (3, 5, 7, 9, 11, 20), {"terminationGracePeriodSeconds": 5}
     pods = [
@@ -80,10 +81,16 @@ def test_jobs_of_a_ce_whose_schedd_dies_are_never_lost_and_never_twice_at_once(
         for pid in condor.pids("ce", "schedd"):
             os.kill(pid, signal.SIGKILL)
     # The job router ends a job whose news it cannot pass on, and hands it in again, as after an eviction.
-    assert [pod.end(240)["exitCode"] for pod in pods] == list(range(6))
-    for number in range(len(pods)):
+    for number, pod in enumerate(pods):
+        ended = pod.end(240)
         beats = (shared / "marks" / f"beat-{number}").read_text().splitlines()
         assert len(list(groupby(beats))) == len(set(beats))
+        if requeue:
+            assert ended["exitCode"] == number
+        else:
+            assert runs(shared)[f"pod-{number}"] == len(set(beats)) == 1
+            assert ended["exitCode"] == number or "not to be started again" in ended["message"]
+            assert ended["exitCode"] in (number, 143)
     assert plugin.log.count('"event": "ended"') == len(pods)
 
 

@@ -19,6 +19,12 @@ MARGIN_SECONDS = 10
 #: After which a job whose files have not arrived is given up: whoever was sending them has died.
 SENDING_SECONDS = 3600
 
+#: By which the author of a pod keeps its job from being started again, at Slurm as well.
+NO_REQUEUE = "no-requeue"
+
+#: Whether a job has been started before; one that failed on the way to its worker has not.
+_BEGUN = "(NumJobStarts ?: 0) > 0"
+
 #: How long the queue keeps a job that has ended, for the plugin to see; what was spooled, until the plugin fetches it.
 KEEP_SECONDS, KEEP_OUTPUT_SECONDS = 600, 3 * 86400
 
@@ -46,13 +52,19 @@ def describe(spec: JobSpec, options: Options) -> Description:
         "error": "job.log",
         "should_transfer_files": "YES",
         "when_to_transfer_output": "ON_EXIT",
-        **(_spooled() if options.spool else _shared()),
+        **(_spooled(starts_again(spec, options)) if options.spool else _shared()),
         **_resources(spec),
         **_ending(spec, options),
         **_site(options),
-        **_job(spec, options),
+        **_job(spec),
+        **_requirements(spec, options),
         "+FlashlinkUid": '"$(uid)"',
     }
+
+
+def starts_again(spec: JobSpec, options: Options) -> bool:
+    """Whether a job may be started again after an eviction."""
+    return options.requeue and NO_REQUEUE not in spec.options
 
 
 def row(spec: JobSpec) -> dict[str, str]:
@@ -92,10 +104,10 @@ def _shared() -> Description:
     return {"executable": "$(script)", "transfer_executable": "False", "transfer_output_files": '""'}
 
 
-def _spooled() -> Description:
+def _spooled(again: bool) -> Description:
     return {
         "executable": str(WORKER),
-        "arguments": "$(script_name) $(walltime) $(patience)",
+        "arguments": f"$(script_name) $(walltime) $(patience){'' if again else ' once'}",
         "transfer_input_files": "$(script)",
         "transfer_output_files": "pod/journal,pod/logs,pod/end",
     }
@@ -121,6 +133,9 @@ def _ending(spec: JobSpec, options: Options) -> Description:
     codes = ", ".join(map(str, ENDING_HOLDS))
     longest = f"ifThenElse(HoldReasonCode is {SPOOLING}, {SENDING_SECONDS}, {options.held_seconds})"
     held = f"time() - EnteredCurrentStatus > {longest}"
+    removed = f"JobStatus == 5 && (member(HoldReasonCode, {{{codes}}}) || ({held}))"
+    if not starts_again(spec, options):
+        removed = f"({removed}) || (JobStatus == 1 && {_BEGUN})"
     kept = f"JobStatus == 3 && time() - EnteredCurrentStatus < {KEEP_SECONDS}"
     if options.spool:
         output = (
@@ -133,7 +148,7 @@ def _ending(spec: JobSpec, options: Options) -> Description:
         "kill_sig": "SIGTERM",
         "want_graceful_removal": "True",
         "job_max_vacate_time": "$(patience)",
-        "periodic_remove": f"JobStatus == 5 && (member(HoldReasonCode, {{{codes}}}) || ({held}))",
+        "periodic_remove": removed,
         "leave_in_queue": f"({completed}) || ({kept})",
     }
     if spec.walltime:
@@ -147,24 +162,30 @@ def _site(options: Options) -> Description:
     words = {
         "accounting_group": options.accounting_group,
         "accounting_group_user": options.accounting_group_user,
-        "requirements": options.requirements,
     }
     attributes = {f"+{name}": text for name, text in options.attributes.items()}
     return {key: text for key, text in words.items() if text} | attributes
 
 
-def _job(spec: JobSpec, options: Options) -> Description:
-    """What this one job adds: ``requirements`` besides the site's, an ``accounting_group``, further attributes."""
+def _job(spec: JobSpec) -> Description:
+    """What this one job adds: an ``accounting_group``, further attributes."""
     added = {}
     for key, text in spec.options.items():
         check_plain(key, text)
         if key == "flavour":
             raise SiteError(f"flavour: {text!r} is none of this site, which has no flavours; leave it out")
-        if key == "requirements":
-            added[key] = f"({options.requirements}) && ({text})" if options.requirements else text
-        elif key == "accounting_group":
+        if key == "accounting_group":
             added[key] = text
-        else:
+        elif key not in ("requirements", NO_REQUEUE):
             check_attribute(key, key)
             added[f"+{key}"] = text
     return added
+
+
+def _requirements(spec: JobSpec, options: Options) -> Description:
+    """What a worker has to fulfil for the site, for the job, and for a job that may only start once."""
+    once = "" if starts_again(spec, options) else f"!({_BEGUN})"
+    wanted = [text for text in (options.requirements, spec.options.get("requirements", ""), once) if text]
+    if len(wanted) > 1:
+        wanted = [f"({text})" for text in wanted]
+    return {"requirements": " && ".join(wanted)} if wanted else {}

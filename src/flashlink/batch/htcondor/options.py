@@ -58,6 +58,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         openid: A provider from which flashlink gets SciTokens by itself.
         held_seconds: How long a job may be held before its pod fails.
         requirements: What a worker has to fulfil, a ClassAd expression.
+        requeue: Whether the site may start a job again that it evicted, as Slurm's word is; its pod fails otherwise.
         accounting_group: To which the jobs are counted.
         accounting_group_user: For whom they are counted.
         gpus: Devices of the site, where `pool` does not tell.
@@ -75,6 +76,7 @@ class Options(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     openid: OpenID | None = None
     held_seconds: int = 3600
     requirements: str = ""
+    requeue: bool = True
     accounting_group: str = ""
     accounting_group_user: str = ""
     gpus: int = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flashlink.batch.htcondor.client import Client
-from flashlink.batch.htcondor.states import Status, walltime_reason
+from flashlink.batch.htcondor.states import NOT_AGAIN, Status, walltime_reason
 from flashlink.batch.system import JobState, JobStatus
 from flashlink.errors import SiteError
 
@@ -65,6 +65,8 @@ class Output:
                 return JobStatus(JobState.RUNNING, None, f"its output cannot be fetched yet: {trouble}", status.node)
             return replace(status, reason=f"its output could not be fetched: {trouble}")
         match _cause(ad):
+            case b"evicted":
+                return replace(status, reason=NOT_AGAIN)
             case b"walltime":
                 return replace(status, reason=walltime_reason(ad.get("FlashlinkWalltime", "?")))
             case b"killed":

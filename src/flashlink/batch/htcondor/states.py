@@ -35,6 +35,9 @@ _LARGEST = 253402300800
 #: Exit code of a job that was removed: 128 + SIGTERM, by which HTCondor ends it.
 REMOVED_CODE = 143
 
+#: Why a job has ended that its site would start again.
+NOT_AGAIN = "evicted from its worker, and not to be started again (requeue)"
+
 #: Exit code of a job that HTCondor ended by force.
 KILLED_CODE = 137
 
@@ -165,6 +168,8 @@ def walltime_reason(seconds: object) -> str:
 def _removal(ad: Ad) -> str:
     """Who removed a job and why; of one that was held, why it was."""
     removed = one_line(ad.get("RemoveReason", "HTCondor gives no reason"))
+    if ad.get("LastJobStatus") == Status.IDLE and "PeriodicRemove" in removed:  # as submitted with the job
+        return f"{NOT_AGAIN}{_why_evicted(ad)}"
     if ad.get("LastJobStatus") != Status.HELD or ad.get("LastHoldReasonCode") == SPOOLING:
         return f"removed: {removed}"
     held = _hold_reason({**ad, "HoldReason": ad.get("LastHoldReason"), "HoldReasonCode": ad.get("LastHoldReasonCode")})
@@ -185,8 +190,11 @@ def _death(ad: Ad) -> str:
 def _eviction(ad: Ad) -> str:
     if not ad.get("NumJobStarts"):
         return ""
-    why = f": {one_line(ad['VacateReason'])}" if "VacateReason" in ad else ""
-    return f"it was evicted from its worker and waits to start again{why}"
+    return f"it was evicted from its worker and waits to start again{_why_evicted(ad)}"
+
+
+def _why_evicted(ad: Ad) -> str:
+    return f": {one_line(ad['VacateReason'])}" if "VacateReason" in ad else ""
 
 
 def _node(ad: Ad) -> str:

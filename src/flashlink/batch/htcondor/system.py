@@ -273,7 +273,7 @@ class HTCondorBatch:
 
     def _wrong(self, given: Mapping[str, str]) -> dict[str, str]:
         """What HTCondor's parser has against expressions, each by itself: none can reach out of its brackets."""
-        words = {key: text for key, text in given.items() if key != "accounting_group"}
+        words = {key: text for key, text in given.items() if key not in ("accounting_group", description.NO_REQUEUE)}
         wrong: dict[str, str] = self._client.call("check", expressions=words)
         return wrong
 

@@ -2,27 +2,28 @@
 # What HTCondor runs where worker and plugin share no file system: it makes the pod's folder in the job's scratch directory,
 # runs the job script there, and ends it at its wall time. HTCondor's own limit would lose what the job has written.
 #
-#   worker.sh SCRIPT WALLTIME GRACE      WALLTIME 0: none
+#   worker.sh SCRIPT WALLTIME GRACE [once]      WALLTIME 0: none; once: do not start what may have been started before
 #
-# What comes back: pod/journal, pod/logs and pod/end, which holds "exited", "killed" or "walltime".
+# What comes back: pod/journal, pod/logs and pod/end, which holds "exited", "killed", "walltime" or "evicted".
 set -u
 set -m # the script's process group is its own
 
-script=$1 walltime=$2 grace=$3 killed=''
+script=$1 walltime=$2 grace=$3 once=${4-} killed=''
 umask 077
 mkdir pod pod/logs && : >pod/journal && echo exited >pod/end || exit 128
 export FLASHLINK_FOLDER=$PWD/pod
 
 exec 9<> <(:) # a pipe of our own, on which nothing ever comes: a pause without a process
 
-# A CE whose job router loses sight of a job has the site remove it, and hands it in again at once; such a job tells so. The
-# one before may need all of its grace, so this waits until it is surely over: never two at once.
+# A CE whose job router loses sight of a job has the site remove it, and hands it in again at once; such a job tells so, and
+# whether the one before had begun nobody knows. It may need all of its grace, so this waits until it is surely over: never two at once.
 wait_for_the_one_before() {
-  local line again='' due=0 latest
+  local line again='' begun='' due=0 latest
   latest=$(($(date +%s) + grace + 5)) # whatever the ad says, and however far the clocks are apart
   while read -r line; do
     case $line in
       'Managed = "Schedd"') again=1 ;;
+      'NumJobStarts = '[1-9]*) begun=1 ;;
       'QDate = '[0-9]*) # digits alone, since bash runs what stands in the subscript of a number; as many as it can hold
         line=${line#QDate = }
         line=${line%%[!0-9]*}
@@ -30,6 +31,10 @@ wait_for_the_one_before() {
         ;;
     esac
   done <"${_CONDOR_JOB_AD:-/dev/null}"
+  if [ "$once" ] && [ "$again$begun" ]; then
+    echo evicted >pod/end
+    exit 143
+  fi
   if ((due > latest)); then due=$latest; fi
   while [ "$again" ] && [ "$(date +%s)" -lt "$due" ]; do read -r -t 0.5 -u 9; done
 }
