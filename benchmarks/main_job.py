@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-SAMPLES = ("flash.parquet", "reference.parquet", "tables.json")
+SAMPLES = ("flash.parquet", "reference.parquet")
 
 
 def main() -> int:

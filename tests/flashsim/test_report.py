@@ -12,6 +12,7 @@ from flashlink.cli import flashlink
 from flashlink.errors import RequestError
 from flashlink.flashsim.analyse import CANDIDATES, analyse
 from flashlink.flashsim.files import write
+from flashlink.flashsim.learned import models
 from flashlink.flashsim.records import Record
 from flashlink.flashsim.report import comparison
 from flashlink.flashsim.report.steps import speed, steps
@@ -78,9 +79,9 @@ def run(folder, output, records=("generate", "reference", "simulate"), **other):
     files = {
         "generated": "generated.parquet", "flash": "flash.parquet", "reference": "reference.parquet",
         "flash-candidates": "flash-candidates.parquet", "reference-candidates": "reference-candidates.parquet",
-        "tables": "tables.json",
+        "parameterizations": "tables.json",
     } | other  # fmt: skip
-    arguments = [word for name, file in files.items() for word in (f"--{name}", str(folder / file))]
+    arguments = [word for name, file in files.items() if file for word in (f"--{name}", str(folder / file))]
     for name in records:
         arguments += ["--records", str(folder / f"{name}.json")]
     return CliRunner().invoke(flashlink, ["report", *arguments, "--output", str(output)])
@@ -132,7 +133,7 @@ def test_the_summary_has_the_headline_and_the_numbers(written):
 
 
 @pytest.mark.parametrize(
-    "name", ["generated", "flash", "reference", "flash-candidates", "reference-candidates", "tables"]
+    "name", ["generated", "flash", "reference", "flash-candidates", "reference-candidates", "parameterizations"]
 )
 def test_a_wrong_file_is_one_line_and_leaves_nothing(inputs, tmp_path, name):
     (inputs / "wrong").write_text("not a sample")
@@ -145,7 +146,7 @@ def test_a_wrong_file_is_one_line_and_leaves_nothing(inputs, tmp_path, name):
 def test_the_page_tells_what_it_takes_to_make_the_samples_again(inputs, written):
     text = written.read_text()
     digest = hashlib.sha256((inputs / "tables.json").read_bytes()).hexdigest()
-    assert f"{digest}  tables.json" in text
+    assert f"{digest}  parameterizations" in text
     assert "flashlink run --events 3000 --seed" in text
     assert "has not seen these events" in text
     assert f"numpy {np.__version__}" in text
@@ -166,12 +167,18 @@ def test_tables_that_have_seen_the_events_are_told(inputs, tmp_path, trained):
     tables = trained[2]
     seen = hashlib.sha256((inputs / "generated.parquet").read_bytes()).hexdigest()
     write_tables(inputs / "seen.json", replace(tables, training=replace(tables.training, generated=(seen,))))
-    result = run(inputs, tmp_path / "report.html", tables="seen.json")
+    result = run(inputs, tmp_path / "report.html", parameterizations="seen.json")
     assert result.exception is None
     text = (tmp_path / "report.html").read_text()
     assert "has learned from 1 of" in text
     assert "has not seen these events" not in text
     assert json.loads((tmp_path / "summary.json").read_text())["numbers"]["trained_on"] == 1
+
+
+def test_the_page_names_the_models_that_come_with_flashlink(inputs, tmp_path):
+    assert run(inputs, tmp_path / "report.html", parameterizations="").exception is None
+    digest = hashlib.sha256((models.shipped() / "manifest.json").read_bytes()).hexdigest()
+    assert f"{digest}  parameterizations" in (tmp_path / "report.html").read_text()
 
 
 def test_the_speed_that_is_headlined_compares_like_with_like(written):

@@ -19,8 +19,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-#: Small, but in chunks.
-CONFIGURATION = "{events: 80, chunk: 40, training_events: 80, seed: 7}"
+#: Small, but in chunks, and with all steps.
+CONFIGURATION = "{events: 80, chunk: 40, parameterizations: tables, training_events: 80, seed: 7}"
 
 #: Ends of the files that two runs of the same production must have in common, bit for bit.
 SAMPLES = ("*.parquet", "tables.json")
@@ -227,6 +227,23 @@ def test_a_run_on_a_site_of_the_users_own(whole: Run, start: Callable[..., Run],
     run = start(output.name, "--site", str(site_file(tmp_path, [CHECKOUT, str(tmp_path)])))
     assert run.finish(100) == 0, run.said()
     assert (output / "report.html").exists()
+
+
+def test_the_shipped_models_in_place_of_tables(whole: Run, start: Callable[..., Run], tmp_path: Path) -> None:
+    output = unreported(whole, tmp_path)
+    shutil.rmtree(output / "chunks" / "training")
+    shutil.rmtree(output / "records" / "training")
+    shipped = tmp_path / "shipped.yaml"
+    shipped.write_text(CONFIGURATION.replace("parameterizations: tables", "parameterizations: shipped"))
+    run = start(output.name, "--config", str(shipped))
+    assert run.finish(100) == 0, run.said()
+    done = [step for step, state in run.states() if state == "done"]
+    assert sorted(done) == ["analyse", "merge", "report", "simulate", "simulate"], "and nothing that they do not change"
+    before, after = digests(whole.output), digests(output)
+    before = {name: digest for name, digest in before.items() if "training" not in name}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {name for name in before if "flash" in name}
+    assert "the training of the tables" not in (output / "report.html").read_text()
 
 
 def test_a_chunk_that_was_cut_short_is_told_in_one_line(whole: Run, start: Callable[..., Run], tmp_path: Path) -> None:

@@ -63,6 +63,11 @@ def site(step):
     return config["sites"].get(step, "")
 
 
+def parameterizations(wildcards):
+    """What the flash simulation takes, as an option; nothing for the models that come with flashlink."""
+    return " ".join(f"--parameterizations {path}" for path in TABLES)
+
+
 def each(pattern, chunks, option=""):
     """The files of all chunks as one short word that bash expands, each with the option before it.
 

@@ -19,6 +19,20 @@ def reconstructed_in_short(wildcards):
     return each(SAMPLES.format(detector=wildcards.detector), chunks_of(wildcards))
 
 
+def records_of_tables(wildcards):
+    """What the steps that made the tables noted; nothing where there are none."""
+    steps = expand("records/training/{step}-{chunk}.json", step=["generate", "reference"], chunk=TRAINING)
+    return [*steps, "records/parameterize.json"] if TABLES else []
+
+
+def records_of_tables_in_short(wildcards):
+    """The same as options of a shell command."""
+    if not TABLES:
+        return ""
+    steps = (each(f"records/training/{step}-{{chunk}}.json", TRAINING, "records") for step in ("generate", "reference"))
+    return " ".join([*steps, "--records=records/parameterize.json"])
+
+
 rule merge:
     input:
         reconstructed,
@@ -60,13 +74,12 @@ rule report:
         reference=expand("chunks/production/reference/{chunk}.parquet", chunk=COMPARED),
         flash_candidates="flash-candidates.parquet",
         reference_candidates="reference-candidates.parquet",
-        tables="tables.json",
+        parameterizations=TABLES,
+        training=records_of_tables,
         records=[
             *expand("records/production/generate-{chunk}.json", chunk=CHUNKS),
             *expand("records/production/simulate-{chunk}.json", chunk=CHUNKS),
             *expand("records/production/reference-{chunk}.json", chunk=COMPARED),
-            *expand("records/training/{step}-{chunk}.json", step=["generate", "reference"], chunk=TRAINING),
-            "records/parameterize.json",
             *expand("records/{step}-{detector}.json", step=["merge", "analyse"], detector=["flash", "reference"]),
         ],
     output:
@@ -81,9 +94,8 @@ rule report:
             each(f"records/production/{step}-{{chunk}}.json", chunks, "records")
             for step, chunks in (("generate", CHUNKS), ("simulate", CHUNKS), ("reference", COMPARED))
         ),
-        training=lambda wildcards: " ".join(
-            each(f"records/training/{step}-{{chunk}}.json", TRAINING, "records") for step in ("generate", "reference")
-        ),
+        training=records_of_tables_in_short,
+        parameterizations=parameterizations,
     resources:
         site=site("report"),
         mem_mb=3000,
@@ -91,6 +103,6 @@ rule report:
     shell:
         "flashlink report {params.generated} {params.flash} {params.reference}"
         " --flash-candidates {input.flash_candidates} --reference-candidates {input.reference_candidates}"
-        " --tables {input.tables} {params.production} {params.training}"
-        " --records=records/parameterize.json --records=records/{{merge,analyse}}-{{flash,reference}}.json"
+        " {params.parameterizations} {params.production} {params.training}"
+        " --records=records/{{merge,analyse}}-{{flash,reference}}.json"
         " --output {output.page} --record {output.record}"

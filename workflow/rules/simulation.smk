@@ -55,16 +55,17 @@ rule parameterize:
 rule simulate:
     input:
         generated="chunks/production/generated/{chunk}.parquet",
-        tables="tables.json",
+        parameterizations=TABLES,
     output:
         sample="chunks/production/flash/{chunk}.parquet",
         record="records/production/simulate-{chunk}.json",
     params:
         seed=seed,
+        parameterizations=parameterizations,
     resources:
         site=site("simulate"),
         mem_mb=2000,
         runtime=60,
     shell:
-        "flashlink simulate {input.generated} --parameterizations {input.tables} --seed {params.seed}"
+        "flashlink simulate {input.generated} {params.parameterizations} --seed {params.seed}"
         " --output {output.sample} --record {output.record}"

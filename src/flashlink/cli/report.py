@@ -17,7 +17,11 @@ _FILE = click.Path(path_type=Path)
     "--flash-candidates", type=_FILE, required=True, help="What `flashlink analyse` made of the flash sample."
 )
 @click.option("--reference-candidates", type=_FILE, required=True, help="What it made of the reference sample.")
-@click.option("--tables", type=_FILE, required=True, help="The tables of the flash simulation.")
+@click.option(
+    "--parameterizations",
+    type=_FILE,
+    help="Those that the flash sample was simulated with; without it, the models that come with flashlink.",
+)
 @click.option("--records", type=_FILE, multiple=True, help="Record of a step; repeatable.")
 @click.option("--output", type=_FILE, required=True, help="Page to write, HTML; summary.json appears beside it.")
 @click.option("--record", type=_FILE, help="Write what the step did and cost, as JSON.")
@@ -27,7 +31,7 @@ def command(
     reference: tuple[Path, ...],
     flash_candidates: Path,
     reference_candidates: Path,
-    tables: Path,
+    parameterizations: Path | None,
     records: tuple[Path, ...],
     output: Path,
     record: Path | None,
@@ -44,14 +48,14 @@ def command(
     from flashlink.flashsim.report.comparison import Samples, compare
     from flashlink.flashsim.report.page import make_report, page, summary
     from flashlink.flashsim.report.provenance import provenance, trained_on_these
-    from flashlink.flashsim.tables import read as read_tables
+    from flashlink.flashsim.simulate import read_parameterizations
 
     with recording("report", record) as step:
         samples = Samples(generated, flash, reference, flash_candidates, reference_candidates)
         noted = [read_record(path) for path in records]
-        learned = read_tables(tables)
+        learned, digest = read_parameterizations(parameterizations)
         comparison = compare(samples)
-        facts = provenance(samples, tables, learned, noted, comparison)
+        facts = provenance(samples, learned, digest, noted, comparison)
         report = make_report(comparison, noted, facts, trained_on_these(samples, learned))
         html, numbers = page(report), msgspec.json.format(msgspec.json.encode(summary(report)))
         with replacing(output) as temporary:

@@ -161,6 +161,11 @@ class Models:
         return self.manifest.version
 
     @property
+    def training(self) -> Origin:
+        """What they were learned from, but for chains that were trained again on something else."""
+        return self.manifest.origin
+
+    @property
     def trained_on(self) -> tuple[str, ...]:
         """sha256 of each file of generated particles that they were learned from."""
         origins = [self.manifest.origin, *(described.origin for described in self.manifest.chains.values())]

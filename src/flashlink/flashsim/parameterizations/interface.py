@@ -76,12 +76,32 @@ class PhotonModel(Protocol):
         ...
 
 
+class Training(Protocol):
+    """The sample that a set of parameterizations was made from.
+
+    Attributes:
+        events: Events that the generated and the detailed sample both have.
+        particles: Particles in them.
+        tracks: Tracks that the detailed simulation made of them.
+    """
+
+    @property
+    def events(self) -> int: ...  # noqa: D102  # the class docstring says it
+
+    @property
+    def particles(self) -> int: ...  # noqa: D102
+
+    @property
+    def tracks(self) -> int: ...  # noqa: D102
+
+
 class Parameterizations(Protocol):
     """A set of parameterizations of the whole chain.
 
     Attributes:
         version: Of the flashlink that made it.
-        trained_on: sha256 of each file of generated particles that it was made from.
+        training: What it was made from.
+        trained_on: sha256 of each file of generated particles in that.
         vertex: Of the primary vertex.
         ghosts: Of tracks that no particle made.
         photons: Of photons; None where the training had none.
@@ -89,6 +109,9 @@ class Parameterizations(Protocol):
 
     @property
     def version(self) -> str: ...  # noqa: D102  # the class docstring says it
+
+    @property
+    def training(self) -> Training: ...  # noqa: D102
 
     @property
     def trained_on(self) -> tuple[str, ...]: ...  # noqa: D102

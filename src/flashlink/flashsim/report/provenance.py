@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,12 +12,12 @@ from typing import Any
 from flashlink import __version__
 from flashlink.flashsim.chunks import digests
 from flashlink.flashsim.files import metadata
+from flashlink.flashsim.parameterizations.interface import Parameterizations
 from flashlink.flashsim.records import Record
 from flashlink.flashsim.report.comparison import Comparison, Samples
-from flashlink.flashsim.tables import Tables
 
 #: Packages whose versions may change numbers.
-PACKAGES = ("pythia8mc", "numpy", "scipy", "pyarrow")
+PACKAGES = ("pythia8mc", "numpy", "scipy", "pyarrow", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -36,42 +36,44 @@ class Fact:
 
 
 def provenance(
-    samples: Samples, tables_path: Path, tables: Tables, records: Sequence[Record], comparison: Comparison
+    samples: Samples, learned: Parameterizations, digest: str, records: Sequence[Record], comparison: Comparison
 ) -> list[Fact]:
     """Seeds, versions, settings, commands and digests.
 
     Args:
         samples: The files of the report.
-        tables_path: The file of the flash simulation's tables.
-        tables: Its content.
+        learned: What the flash sample was simulated with.
+        digest: Its sha256.
         records: Of the steps.
         comparison: Of the samples.
     """
     generated, flash, reference = (
         _noted(paths) for paths in (samples.generated, samples.flash, samples.reference)
     )  # fmt: skip
-    seed, training = generated.get("seed"), tables.training
-    others = _seeds(record.seed for record in records if record.step == "generate" and record.seed != seed)
+    seed, training = generated.get("seed"), learned.training
+    seeds = {record.seed for record in records if record.step == "generate"}
+    others = sorted(other for other in seeds if other not in (seed, None))
     settings = generated.get("settings", [])
-    files = (tables_path, samples.flash_candidates, samples.reference_candidates)
-    sums = zip(digests(files), files, strict=True)
+    files = (samples.flash_candidates, samples.reference_candidates)
+    sums = [(digest, "parameterizations"), *zip(digests(files), (path.name for path in files), strict=True)]
     facts = [
         Fact("made by", _commands(comparison.generated, records, generated, flash, reference), code=True),
         Fact("seeds", (
             f"events {_text(seed)}, flash simulation {_text(flash.get('seed'))}, "
-            f"reference detector {_text(reference.get('seed'))}, training of the tables {others}",
+            f"reference detector {_text(reference.get('seed'))}",
+            *([f"training of the tables {', '.join(map(str, others))}"] if others else []),
         )),
         Fact("Pythia settings", tuple(map(str, settings if isinstance(settings, list) else ())), code=True),
         Fact("reference detector", (f"geometry {_text(reference.get('geometry'))}",)),
-        Fact("training of the tables", (
+        Fact("training of the parameterizations", (
             f"{training.events:,} events, {training.particles:,} particles, {training.tracks:,} tracks",
         )),
         Fact("versions", (", ".join([
-            f"flashlink {__version__}", f"tables of {tables.version}", f"Python {platform.python_version()}",
-            *(f"{name} {version(name)}" for name in PACKAGES),
+            f"flashlink {__version__}", f"parameterizations of {learned.version}",
+            f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES),
         ]),)),
-        Fact("sha256 of files", tuple(f"{digest}  {path.name}" for digest, path in sums), code=True),
-        Fact("sha256 of the training samples", (_abbreviated(training.generated + training.reference),), code=True),
+        Fact("sha256 of files", tuple(f"{digest}  {name}" for digest, name in sums), code=True),
+        Fact("sha256 of the training's samples", (" ".join(each[:12] for each in learned.trained_on),), code=True),
     ]  # fmt: skip
     return [fact for fact in facts if fact.values]
 
@@ -83,9 +85,9 @@ def _commands(events: int, records: Sequence[Record], *noted: Mapping[str, Any])
     return tuple(str(one["command"]) for one in noted if "command" in one)
 
 
-def trained_on_these(samples: Samples, tables: Tables) -> int:
-    """How many of the generated files of the report the tables were derived from, by their digests."""
-    return len(set(digests(samples.generated)).intersection(tables.trained_on))
+def trained_on_these(samples: Samples, learned: Parameterizations) -> int:
+    """How many of the generated files of the report the parameterizations were made from, by their digests."""
+    return len(set(digests(samples.generated)).intersection(learned.trained_on))
 
 
 def _noted(paths: Sequence[Path]) -> dict[str, Any]:
@@ -93,14 +95,6 @@ def _noted(paths: Sequence[Path]) -> dict[str, Any]:
     noted = metadata(paths[0])
     joined = noted.get("joined")
     return dict(joined[0]) if joined else noted
-
-
-def _abbreviated(digests: Iterable[str]) -> str:
-    return " ".join(digest[:12] for digest in digests)
-
-
-def _seeds(seeds: Iterable[int | None]) -> str:
-    return ", ".join(str(seed) for seed in sorted({seed for seed in seeds if seed is not None})) or "unknown"
 
 
 def _text(value: object) -> str:
