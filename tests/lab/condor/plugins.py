@@ -115,13 +115,13 @@ class Plugin:
     def prepare(
         self, script: str, *objects: Mapping[str, Any], image: str = "shell", job_script: str = "", **spec: Any
     ) -> Pod:
-        """A pod that was not sent yet; further fields of its container go by ``main``."""
+        """A pod that was not sent yet: fields of its container are in ``main``, further containers in ``beside``."""
         main = {"name": "main", "image": image, "command": ["sh", "-c", script], **spec.pop("main", {})}
         body = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": "pod", "annotations": spec.pop("annotations", {})},
-            "spec": {"restartPolicy": "Never", "containers": [main], **spec},
+            "spec": {"restartPolicy": "Never", "containers": [main, *spec.pop("beside", [])], **spec},
         }
         (request,) = manifests.requests([body, *objects])
         return Pod(self, msgspec.structs.replace(request, jobScript=job_script))
