@@ -481,6 +481,26 @@ def test_adopted_by_uid_when_the_annotation_does_not_hold_a_job_id(house):
     assert house.pods.get(uid(raw)).job_id == f"fake:host:{uid(raw)}"
 
 
+def test_adopted_while_the_scheduler_is_away_says_so_until_its_job_is_found(house):
+    house.batch.failures["find"] = house.batch.failures["query"] = DOWN
+    raw = pod()
+    job_id = f"fake:host:{uid(raw)}"
+    house.batch.jobs[job_id] = JobStatus(JobState.QUEUED)
+    raw["metadata"]["annotations"]["JobID"] = job_id
+    assert house.pods.status([known(raw)])
+    house.rounds()
+    away = "looking for its job at the batch system: the scheduler does not answer"
+    assert house.waiting(raw) == away
+    house.restart()
+    assert house.waiting(raw) == away
+    house.batch.failures["find"] = house.batch.failures["query"] = SiteError("its disk is full", transient=True)
+    house.rounds()
+    assert house.waiting(raw) == "looking for its job at the batch system: its disk is full"
+    house.batch.failures.clear()
+    house.rounds()
+    assert house.waiting(raw) == "waiting in the queue of the batch system"
+
+
 def test_adopted_pod_that_nobody_knows_is_lost(house):
     raw = pod()
     raw["metadata"]["annotations"]["JobID"] = f"fake/{uid(raw)}"

@@ -31,6 +31,9 @@ from flashlink.site.config import Site
 
 log = structlog.get_logger("flashlink.plugin")
 
+#: Why a pod waits whose job only the batch system may know.
+LOOKING = "looking for its job at the batch system"
+
 #: Uid to the fields of `Record` that have new values.
 Changes = dict[str, dict[str, Any]]
 
@@ -246,8 +249,7 @@ class Pods:
         """A pod that these books do not know: its job has to be looked for."""
         hint = identity.jid if identity.jid.startswith(f"{self._system}:") else ""
         outline = _asked(identity, container_images(pod), frozenset())
-        problem = "looking for its job at the batch system"
-        return Record(outline, time.time(), tried=True, hint=hint, problem=problem)
+        return Record(outline, time.time(), tried=True, hint=hint, problem=LOOKING)
 
     def change(self, changes: Changes) -> None:
         """Set fields of records, in memory and in the books at once; pods that are gone are passed over."""

@@ -20,7 +20,7 @@ from flashlink.errors import FlashlinkError, SiteError
 from flashlink.plugin import submission
 from flashlink.plugin.backoff import Backoff
 from flashlink.plugin.patience import PatientBatch
-from flashlink.plugin.pods import Changes, Pods
+from flashlink.plugin.pods import LOOKING, Changes, Pods
 from flashlink.plugin.record import Record
 from flashlink.plugin.removal import Removal, remove_folder
 from flashlink.plugin.reports import Reports
@@ -130,9 +130,9 @@ class Reconciler:
         if not why and not before:
             return
         changes: Changes = {
-            record.uid: {"problem": why}
+            record.uid: {"problem": told}
             for record in self._pods.without_job()
-            if record.problem in ("", before) and record.problem != why
+            if (told := _explained(record.problem, before, why)) != record.problem
         }
         with suppress(SiteError):  # a full disk, say: the next one who is told finds them again
             if changes:
@@ -264,6 +264,13 @@ class Reconciler:
             self.capacity = self._batch.capacity()
             self._next_count = now + RECOUNT
             self._pods.forget_tombstones(time.time() - REMEMBER)
+
+
+def _explained(problem: str, before: str, why: str) -> str:
+    """A pod's problem when the batch system fails with `why`, as before it did with `before`; "" where it answers."""
+    if problem.startswith(LOOKING):
+        return f"{LOOKING}: {why}" if why else LOOKING
+    return why if problem in ("", before) else problem
 
 
 def _failure(record: Record, message: str) -> dict[str, Any]:
