@@ -184,6 +184,19 @@ def test_a_job_in_slurms_words(rest: Any, server: FakeServer) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("site", "pod", "requeue"),
+    [({}, {}, None), ({"requeue": False}, {}, False), ({"requeue": True}, {"no-requeue": ""}, False)],
+)
+def test_whether_slurm_may_start_a_job_again(
+    rest: Any, server: FakeServer, site: dict[str, bool], pod: dict[str, str], requeue: bool | None
+) -> None:
+    server.says[f"{VERSION}/job/submit"] = (200, {"job_id": 7, "errors": []})
+    asks = rest(**site)
+    asks.submit([asks.describe(job(**pod))])
+    assert server.asked[-1][2]["job"].get("requeue") is requeue
+
+
 def test_only_our_jobs_count_and_a_flag_stands_over_the_state(rest: Any, server: FakeServer) -> None:
     jobs = [
         queued(1, "me", ["RUNNING"]),

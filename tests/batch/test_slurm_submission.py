@@ -63,6 +63,17 @@ def test_the_words() -> None:
     )
 
 
+def test_whether_slurm_may_start_a_job_again() -> None:
+    def asked(site: dict[str, Any], **options: str) -> list[str]:
+        words = sbatch(spec(options=options), read(site)).words
+        return [word for word in words if word.endswith("requeue")]
+
+    assert asked({}) == []
+    assert asked({"requeue": False}) == ["--no-requeue"]
+    assert asked({"requeue": False, "flavours": [{"name": "any", "requeue": True}]}) == ["--requeue"]
+    assert asked({"requeue": True}, **{"no-requeue": ""})[-1] == "--no-requeue", "the last one holds for sbatch"
+
+
 @pytest.mark.parametrize(
     ("fields", "present", "absent"),
     [

@@ -25,6 +25,9 @@ FIELDS = {
     "wckey": "wckey",
 }
 
+#: Those that are a yes or a no, and its field.
+_FLAGS = {"requeue": ("requeue", True), "no-requeue": ("requeue", False)}
+
 _NAMED = ("partition", "account", "qos", "reservation", "constraint")
 
 #: sbatch would send the environment of its shell; here there is none.
@@ -52,7 +55,8 @@ def describe(spec: JobSpec, options: Options) -> dict[str, Any]:
         **_resources(spec, placement),
         **{FIELDS[name]: value for name in _NAMED if (value := getattr(placement, name))},
         **({"shared": ["none"]} if placement.exclusive else {}),
-        **{_field(name): value for name, value in words.items()},
+        **({} if placement.requeue is None else {"requeue": placement.requeue}),
+        **dict(_field(name, value) for name, value in words.items()),
     }
     return {"script": batch_script(placement.prologue), "job": job}
 
@@ -64,13 +68,16 @@ def check(arguments: list[str]) -> None:
         SiteError: Names it.
     """
     for argument in arguments:
-        _field(argument.removeprefix("--").partition("=")[0])
+        _field(*argument.removeprefix("--").partition("=")[::2])
 
 
-def _field(name: str) -> str:
+def _field(name: str, value: str) -> tuple[str, str | bool]:
+    if name in _FLAGS and not value:
+        return _FLAGS[name]
     if name not in FIELDS:
-        raise SiteError(f"--{name}: slurmrestd takes of sbatch's options only {', '.join(FIELDS)}; leave it out")
-    return FIELDS[name]
+        known = ", ".join((*FIELDS, *_FLAGS))
+        raise SiteError(f"--{name}: slurmrestd takes of sbatch's options only {known}; leave it out")
+    return FIELDS[name], value
 
 
 def _resources(spec: JobSpec, placement: Placement) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class Placement(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
         constraint: Features of the nodes.
         gpu: How a GPU is asked for, without its number: "gpu", "gpu:a100".
         exclusive: Jobs share their node with no other.
+        requeue: Whether Slurm may start a job again whose node failed or was taken from it; its pod fails otherwise. By
+            default as Slurm's ``JobRequeue`` says.
         tmp: A pod's ephemeral storage is asked for by ``--tmp``. Only for nodes whose TmpDisk Slurm knows: it refuses
             the job elsewhere.
         arguments: Further long options of sbatch, as "--licenses=cvmfs".
@@ -52,6 +54,7 @@ class Placement(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     constraint: Name = ""
     gpu: Name = ""
     exclusive: bool | None = None
+    requeue: bool | None = None
     tmp: bool | None = None
     arguments: list[str] = []
     prologue: list[str] = []
@@ -66,6 +69,7 @@ class Placement(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
             constraint=self.constraint or other.constraint,
             gpu=self.gpu or other.gpu,
             exclusive=other.exclusive if self.exclusive is None else self.exclusive,
+            requeue=other.requeue if self.requeue is None else self.requeue,
             tmp=other.tmp if self.tmp is None else self.tmp,
             arguments=[*other.arguments, *self.arguments],
             prologue=[*other.prologue, *self.prologue],

@@ -149,7 +149,11 @@ def _resources(spec: JobSpec, placement: Placement) -> list[str]:
 def _placed(placement: Placement) -> list[str]:
     named = ("partition", "account", "qos", "reservation", "constraint")
     found = [f"--{name}={getattr(placement, name)}" for name in named if getattr(placement, name)]
-    return [*found, "--exclusive"] if placement.exclusive else found
+    if placement.exclusive:
+        found.append("--exclusive")
+    if placement.requeue is not None:
+        found.append("--requeue" if placement.requeue else "--no-requeue")
+    return found
 
 
 def mebibytes(size: int) -> int:
