@@ -55,8 +55,21 @@ def test_the_same_command_gives_the_same_bytes(tmp_path, generated):
             ["generate", "--events", "1", "--seed", "1", "--gun", "13", "--gun-p", "9", "3", "--output", "o.parquet"],
             "gun",
         ),
+        (
+            ["generate", "--events", "1", "--seed", "1", "--gun", "13", "--signal", "521", "--output", "o.parquet"],
+            "--signal: is of collisions",
+        ),
+        (
+            ["generate", "--events", "1", "--seed", "1", "--gun-particles", "3", "--output", "o.parquet"],
+            "--gun-particles: says what a gun fires",
+        ),
+        (["generate", "--events", "1", "--seed", "1", "--output", "o.root"], "'.root' is not the name of a Parquet"),
+        (["generate", "--events", "1", "--seed", "1", "--output", "."], "'.' is not the name of a file"),
         (["convert", "text", "--names", "lhcb", "--output", "o.parquet"], ".root"),
-        (["reference", "none.parquet", "--seed", "1", "--output", "o.parquet"], "none.parquet: cannot be read"),
+        (
+            ["reference", "none.parquet", "--seed", "1", "--output", "o.parquet"],
+            "none.parquet: cannot be read: No such file",
+        ),
         (["reference", "text", "--seed", "1", "--output", "o.parquet"], "text: not a whole Parquet file"),
         (["convert", "text", "--output", "o.csv"], ".parquet or .root"),
         (["convert", "text", "--output", "o.root"], "text: not a whole Parquet file"),

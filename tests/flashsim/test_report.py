@@ -208,6 +208,14 @@ def test_samples_of_different_productions_are_refused(inputs, tmp_path, held_out
     assert "no event in common" in str(result.exception)
 
 
+def test_tracks_of_other_particles_are_refused(inputs, tmp_path, held_out):
+    other = held_out[1] | {"true_pdg": -held_out[1]["true_pdg"]}
+    write(inputs / "other.parquet", other, RECONSTRUCTED, {})
+    result = run(inputs, tmp_path / "report.html", reference="other.parquet")
+    assert "reference sample: event" in str(result.exception)
+    assert "has true_pdg" in str(result.exception)
+
+
 def test_steps_add_up():
     alone = {"detector_seconds": 1.0}
     records = [

@@ -239,6 +239,16 @@ def test_too_few_tracks_are_refused(files):
         read_pair(*([files[name]] for name in ("generated", "flash", "reference")), most=3)
 
 
+@pytest.mark.parametrize("which", ["reference", "flash"])
+def test_samples_of_other_events_with_the_same_numbers_are_refused(files, samples, which):
+    other = dict(samples[("generated", "reference", "flash").index(which)])
+    # the events of a production of another seed: the same numbers, other particles
+    other["true_pdg"] = np.where(other["particle"] == 3, 2212, other["true_pdg"])
+    write(files[which], other, RECONSTRUCTED, {})
+    with pytest.raises(RequestError, match=rf"{which} sample: event \d+, particle 3 has true_pdg 2212, the generated"):
+        read_pair(*([files[name]] for name in ("generated", "flash", "reference")), most=20)
+
+
 def test_unknown_thresholds_are_refused(tmp_path):
     (tmp_path / "t.toml").write_text("aux = 0.6\n")
     with pytest.raises(RequestError, match="the keys are auc, pull, efficiency"):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from flashlink.cli.invocation import invocation
 
@@ -39,6 +40,7 @@ def command(
     is taken as it is. With --gun there is no collision, but particles and antiparticles from a beam spot, even in
     pseudorapidity and in the logarithm of the momentum.
     """
+    _check_options(gun, {"settings", "signal", "decay"}, {"gun_p", "gun_eta", "gun_particles"})
     from flashlink.flashsim.files import Columns, write_parts
     from flashlink.flashsim.generate import Production
     from flashlink.flashsim.gun import fire_events
@@ -67,3 +69,14 @@ def command(
         production = Production(events, first_event, seed, process)
         write_parts(output, counted(production.parts()), GENERATED, production.metadata | {"command": invocation()})
         step.numbers["tried"] = production.tried
+
+
+def _check_options(gun: str | None, of_collisions: set[str], of_guns: set[str]) -> None:
+    """Refuse options that would be left out of account."""
+    context = click.get_current_context()
+    needless = of_collisions if gun else of_guns
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if given and parameter.name in needless:
+            text = "is of collisions; leave it out with --gun" if gun else "says what a gun fires; give --gun too"
+            raise click.BadParameter(text, param_hint=parameter.opts[0])

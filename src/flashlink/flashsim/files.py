@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import glob
 import json
+import os
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -78,7 +79,8 @@ def write(
         noted: What to tell about the sample (seed, step, versions), for `metadata`; as JSON, so no times and no hosts.
 
     Raises:
-        RequestError: A value is not finite or beyond `flashlink.flashsim.limits`: nothing is written.
+        RequestError: A value is not finite or beyond `flashlink.flashsim.limits`, or `path` is that of a ROOT file:
+            nothing is written.
     """
     write_parts(path, [columns], schema, noted)
 
@@ -91,6 +93,8 @@ def write_parts(
     Returns:
         The number of rows.
     """
+    if path.suffix == ".root":
+        raise wrong(f"output {path}", path.suffix, "the name of a Parquet file", "flashlink convert makes ROOT of one")
     rows = 0
     with (
         replacing(path) as temporary,
@@ -162,8 +166,10 @@ def replacing(path: Path) -> Iterator[Path]:
     What a killed process left under such a name is removed as well.
 
     Raises:
-        RequestError: The folder is not there or cannot be written.
+        RequestError: The folder cannot be written, or `path` is a folder itself.
     """
+    if path.is_dir():
+        raise wrong("output", str(path), "the name of a file", "it is a folder")
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -204,7 +210,9 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             yield file
     except OSError as error:
-        raise RequestError(f"{path}: cannot be read: {error.strerror or _line(error)}") from error
+        # Arrow's own words repeat the path and the number of the error.
+        reason = os.strerror(error.errno) if error.errno else _line(error)
+        raise RequestError(f"{path}: cannot be read: {reason}") from error
     except pa.ArrowException as error:
         if path.suffix == ".root":
             advice = "say by --mapping what its columns mean, or take it in by flashlink convert --mapping first"

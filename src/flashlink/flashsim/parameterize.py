@@ -126,25 +126,43 @@ def _selected(columns: Columns, rows: npt.NDArray[Any]) -> dict[str, npt.NDArray
     return {name: column[rows] for name, column in columns.items()}
 
 
-def _check(reference: Columns, rows: npt.NDArray[np.int64], simulated: Columns, least: int) -> None:
-    advice = "give the generated files that the reference was made from, and select the same particles of both"
-    if not len(reference["event"]):
-        raise RequestError(f"reference sample: none of its events is in the generated sample; {advice}")
-    real = reference["particle"] >= 0
+_ADVICE = "give the generated files that it was made from, and select the same particles of both"
+
+
+def check_truth(sample: str, tracks: Columns, rows: npt.NDArray[np.int64], simulated: Columns) -> None:
+    """Check that tracks are of the particles that they are matched with.
+
+    Args:
+        sample: Whose tracks they are, for the message.
+        tracks: Columns ``event``, ``particle`` and ``true_pdg`` of a reconstructed sample.
+        rows: The row of each track's particle, -1 for none.
+        simulated: The stable charged particles.
+
+    Raises:
+        RequestError: A track is of none of the particles, or of another species.
+    """
+    real = tracks["particle"] >= 0
     lost = np.flatnonzero(real & (rows < 0))
     if len(lost):
-        event, particle = reference["event"][lost[0]], reference["particle"][lost[0]]
+        event, particle = tracks["event"][lost[0]], tracks["particle"][lost[0]]
         raise RequestError(
-            f"reference sample: event {event}, particle {particle} is no stable charged particle of the "
-            f"generated sample; {advice}"
+            f"{sample} sample: event {event}, particle {particle} is no stable charged particle of the "
+            f"generated sample; {_ADVICE}"
         )
-    different = np.flatnonzero(real & (reference["true_pdg"] != simulated["pdg"][rows]))
+    different = np.flatnonzero(real & (tracks["true_pdg"] != simulated["pdg"][rows]))
     if len(different):
-        event, particle = reference["event"][different[0]], reference["particle"][different[0]]
+        event, particle = tracks["event"][different[0]], tracks["particle"][different[0]]
         raise RequestError(
-            f"reference sample: event {event}, particle {particle} has true_pdg {reference['true_pdg'][different[0]]}, "
-            f"the generated one {simulated['pdg'][rows[different[0]]]}; {advice}"
+            f"{sample} sample: event {event}, particle {particle} has true_pdg {tracks['true_pdg'][different[0]]}, "
+            f"the generated one {simulated['pdg'][rows[different[0]]]}; {_ADVICE}"
         )
+
+
+def _check(reference: Columns, rows: npt.NDArray[np.int64], simulated: Columns, least: int) -> None:
+    if not len(reference["event"]):
+        raise RequestError(f"reference sample: none of its events is in the generated sample; {_ADVICE}")
+    check_truth("reference", reference, rows, simulated)
+    real = reference["particle"] >= 0
     if real.sum() < least:
         raise RequestError(
             f"reference sample: {real.sum()} tracks of particles of the generated sample are not the {least} "

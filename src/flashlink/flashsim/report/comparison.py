@@ -18,7 +18,7 @@ from flashlink.flashsim.kinematics import impact_chi2
 from flashlink.flashsim.matching import first_rows, rows_of
 from flashlink.flashsim.parameterizations.condition import Condition, Integers
 from flashlink.flashsim.parameterizations.resolution import Tracks
-from flashlink.flashsim.parameterize import residuals
+from flashlink.flashsim.parameterize import check_truth, residuals
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 from flashlink.flashsim.states import covariances, states
 
@@ -144,7 +144,7 @@ def compare(samples: Samples) -> Comparison:
     """Match both simulations with the generated particles, in the events that all three have.
 
     Raises:
-        RequestError: There are none, or a file cannot be read.
+        RequestError: There are none, a file cannot be read, or tracks are not of the generated particles.
     """
     numbers = [event_numbers(paths) for paths in (samples.generated, samples.flash, samples.reference)]
     common = np.intersect1d(np.intersect1d(numbers[0], numbers[1]), numbers[2])
@@ -160,6 +160,8 @@ def compare(samples: Samples) -> Comparison:
 
     def detector(name: str, files: Sequence[Path], candidates: Path, events: Integers) -> Detector:
         tracks = read_chunks(files, RECONSTRUCTED, matched)
+        back = rows_of(tracks["event"], tracks["particle"], particles["event"], particles["particle"])
+        check_truth(name, tracks, back, particles)
         row = rows_of(particles["event"], particles["particle"], tracks["event"], tracks["particle"])
         known = read(candidates, CANDIDATES)
         known["true"] = is_true(known, read_chunks(samples.generated, TRUTH, np.unique(known["event"])))

@@ -17,7 +17,7 @@ from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.matching import first_rows, rows_of
 from flashlink.flashsim.parameterizations.condition import Condition
 from flashlink.flashsim.parameterizations.photons import PhotonCondition
-from flashlink.flashsim.parameterize import residuals
+from flashlink.flashsim.parameterize import check_truth, residuals
 from flashlink.flashsim.photons import calorimeter_z, photons_of
 from flashlink.flashsim.photons import residuals as cluster_residuals
 from flashlink.flashsim.samples import GENERATED, HITS, LONG, PHOTONS, RECONSTRUCTED, TRACK_PARAMETERS
@@ -110,9 +110,15 @@ class Pair:
 
     @classmethod
     def of(cls, generated: Columns, reference: Columns, flash: Columns) -> Pair:
-        """Match two reconstructed samples with the generated particles of the same events."""
+        """Match two reconstructed samples with the generated particles of the same events.
+
+        Raises:
+            RequestError: A track is of none of the particles, or of another species.
+        """
         particles = _rows(generated, np.flatnonzero(generated["stable"] & (generated["charge"] != 0)))
-        sides = [_side(generated, particles, tracks) for tracks in (reference, flash)]
+        sides = [
+            _side(name, generated, particles, tracks) for name, tracks in (("reference", reference), ("flash", flash))
+        ]
         return cls(generated, particles, conditions(particles), sides[0], sides[1])
 
     def with_photons(self, reference: Columns, flash: Columns, z: float) -> Pair:
@@ -194,7 +200,9 @@ def conditions(particles: Columns) -> Variables:
     }
 
 
-def _side(generated: Columns, particles: Columns, sample: Columns) -> Side:
+def _side(name: str, generated: Columns, particles: Columns, sample: Columns) -> Side:
+    back = rows_of(sample["event"], sample["particle"], particles["event"], particles["particle"])
+    check_truth(name, sample, back, particles)
     row = rows_of(particles["event"], particles["particle"], sample["event"], sample["particle"])
     made = row >= 0
     tracks, truth = _rows(sample, row[made]), _rows(particles, made)
