@@ -33,8 +33,8 @@ JOBS = {
     "later": (("--begin=now+1hour",), "exit 0"),
     "running": ((), "sleep 600"),
     "completing": (("--time=5",), "trap 'sleep 600' TERM; sleep 600"),
-    "big": (("--cpus-per-task=8", "--exclusive"), "exit 0"),
     "requeued": (("--requeue",), "sleep 600"),
+    "big": (("--cpus-per-task=8", "--exclusive"), "exit 0"),  # those after it wait behind it
 }
 
 #: Options of sbatch that are refused.
@@ -90,7 +90,7 @@ def main(shell: str, target: Path) -> None:
     (places,) = run(answers.squeue_places(60))
     (account,) = run(*answers.sacct([int(number) for number in numbers.values()], 60))
     (nodes,) = run(answers.sinfo([], 60))
-    (config,) = run(answers.cluster())
+    (config,) = run(answers.configuration())
     refused = run(*(sbatch("refused", option) for option in REFUSED.values()))
     texts = {"squeue": queue, "places": places, "sacct": account, "sinfo": nodes}
     texts |= {f"sbatch-{name}": answer for name, answer in zip(REFUSED, refused, strict=True)}

@@ -218,6 +218,22 @@ def test_only_our_jobs_count_and_a_flag_stands_over_the_state(rest: Any, server:
     assert [asked for asked, _, _ in server.asked].count(f"GET {VERSION}/jobs/") == 1
 
 
+def test_how_often_a_job_was_queued_again_and_which_nodes_failed(rest: Any, server: FakeServer) -> None:
+    jobs = [queued(1, "me", ["PENDING"]) | {"restart_cnt": 2}, queued(3, "me", ["RUNNING"])]
+    server.says[f"{VERSION}/jobs/"] = (200, {"jobs": jobs})
+    assert [row.status.restarts for row in rest().queue()] == [2, 0]
+    states = {
+        "n1": ["DOWN"],
+        "n2": ["IDLE"],
+        "n3": ["MIXED", "NOT_RESPONDING"],
+        "n4": ["DOWN"],
+        "n5": ["IDLE", "DRAIN"],
+    }
+    nodes = [{"name": name, "state": state} for name, state in states.items()]
+    server.says[f"{VERSION}/nodes/"] = (200, {"nodes": nodes})
+    assert rest().failed({"n1", "n2", "n3", "n5"}) == {"n1", "n3"}
+
+
 @pytest.mark.parametrize(
     "said", ["<html>Bad gateway</html>", "", "[1, 2]", '{"jobs": 3}', '{"jobs": [{"job_id": "x"}]}', b"\xff\xfe{"]
 )

@@ -73,6 +73,8 @@ def test_only_what_completed_with_zero_is_a_success(name: str) -> None:
         ("TIMEOUT", "0:0", 143),
         ("OUT_OF_MEMORY", "0:125", 137),
         ("NODE_FAIL", "0:0", 137),
+        ("NODE_FAIL", "0:1", 137),  # squeue's
+        ("NODE_FAIL", "1:0", 137),  # the accounting's
         ("PREEMPTED", "0:15", 143),
         ("DEADLINE", "0:0", 143),
         ("FAILED", "", 1),

@@ -34,7 +34,7 @@ exit "$(cat "$name.status" 2>/dev/null || echo 0)"
 TAKE_IN = """
 number=$(($(cat number) + 1)); echo $number >number; echo $number >sbatch.says
 for word; do case $word in --job-name=*) job=${word#--job-name=} ;; esac; done
-printf '%-12s%-16s%-10s%-24s%-24s%-64s%-128s%-100s\\n' $number PENDING 0:0 N/A N/A n/a $job None >>squeue.says
+printf '%-12s%-16s%-10s%-24s%-24s%-64s%-8s%-128s%-100s\\n' $number PENDING 0:0 N/A N/A n/a 0 $job None >>squeue.says
 """
 
 
@@ -66,11 +66,14 @@ class FakeSlurm:
         self.put(f"{name}.errors", errors)
         self.put(f"{name}.status", str(status))
 
-    def queue(self, *rows: tuple[int, str, str], code: str = "0:0", reason: str = "None") -> None:
+    def queue(
+        self, *rows: tuple[int, str, str], code: str = "0:0", reason: str = "None", restarts: int = 0, node: str = "n1"
+    ) -> None:
         """Jobs of number, uid and state in the queue."""
-        form = "{:<12}{:16}{:10}{:24}{:24}{:64}{:128}{:100}\n"
+        form = "{:<12}{:16}{:10}{:24}{:24}{:64}{:<8}{:128}{:100}\n"
         lines = [
-            form.format(number, state, code, "N/A", "N/A", "n1", f"pod.{uid}", reason) for number, uid, state in rows
+            form.format(number, state, code, "N/A", "N/A", node, restarts, f"pod.{uid}", reason)
+            for number, uid, state in rows
         ]
         self.says("squeue", "".join(lines))
 
@@ -348,6 +351,42 @@ class TestQuery:
         later = reopen()
         assert only(later.query([job_id])).state is LOST
         assert later.find(["uid-1"]) == {}
+
+
+class TestQueuedAgain:
+    def nodes(self, slurm: FakeSlurm, state: str) -> None:
+        slurm.says("sinfo", "{:128}{:10}{:16}{:256}{:24}\n".format("n1", "64", "1024", "gpu:4", state))
+
+    @pytest.mark.parametrize("state", ["down", "down*", "idle*", "fail"])
+    def test_a_node_that_failed_is_told_and_asked_about_once_a_time(self, batch, slurm, job, state) -> None:
+        ids = batch.submit([job("uid-1")])
+        slurm.queue((101, "uid-1", "RUNNING"))
+        batch.query(ids)
+        self.nodes(slurm, state)
+        slurm.queue((101, "uid-1", "PENDING"), reason="BeginTime", restarts=1, node="n/a")
+        told = [only(batch.query(ids)) for _ in range(3)][-1]
+        assert (told.state, told.restarts) == (QUEUED, 1)
+        assert told.reason == (
+            "its node n1 failed; Slurm has queued it again: its time to start has not come (BeginTime)"
+        )
+        (call,) = slurm.calls("sinfo")
+        assert "--nodes=n1 " in call
+        slurm.queue((101, "uid-1", "RUNNING"), restarts=1)
+        assert only(batch.query(ids)).reason == ""
+        slurm.queue((101, "uid-1", "PENDING"), restarts=2, node="n/a")
+        batch.query(ids)
+        assert len(slurm.calls("sinfo")) == 2
+
+    @pytest.mark.parametrize("state", ["idle", "mixed", "drained", ""])
+    def test_a_node_that_did_not_is_not(self, batch, slurm, job, state) -> None:
+        ids = batch.submit([job("uid-1")])
+        slurm.queue((101, "uid-1", "RUNNING"))
+        batch.query(ids)
+        self.nodes(slurm, state)
+        if not state:
+            slurm.says("sinfo", errors="sinfo: error: Unable to contact slurm controller", status=1)
+        slurm.queue((101, "uid-1", "PENDING"), reason="Resources", restarts=1, node="n/a")
+        assert only(batch.query(ids)).reason == "Slurm has queued it again: waits for free resources (Resources)"
 
 
 class TestFind:

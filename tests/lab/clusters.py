@@ -66,6 +66,13 @@ class Cluster:
         """SIGKILL."""
         os.kill(int((self.folder / "run" / f"{daemon}.pid").read_text()), signal.SIGKILL)
 
+    def fail_node(self) -> None:
+        """SIGKILL to the node's daemon and to all that runs on it; Slurm is told at once, not after SlurmdTimeout."""
+        subprocess.run([SLURM / "daemons", "kill_node", self.folder], check=True)
+        root = [CHECKOUT / "lab" / "enter", "--root", "--bind", self.folder]
+        down = ["scontrol", "update", "NodeName=worker", "State=DOWN", "Reason=power"]
+        subprocess.run([*root, "env", f"SLURM_CONF={self.endpoints['SLURM_CONF']}", *down], check=True)
+
     def cut_login(self) -> None:
         """End the login node with all of its connections."""
         pid = (self.folder / "run" / "sshd.pid").read_text().strip()

@@ -163,6 +163,28 @@ def test_a_job_that_was_requeued_waits_and_then_runs_anew():
     assert states["side"].phase is Phase.WAITING
 
 
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.HELD])
+def test_a_job_whose_node_failed_waits_though_its_journal_tells_no_end(state):
+    first = INTERRUPTED[:4]
+    waits = JobStatus(state, reason="its node n1 failed", restarts=1)
+    states = container_states(record(waits), first, over=False)
+    assert {each.phase for each in states.values()} == {Phase.WAITING}
+    assert states["main"].message.endswith("its node n1 failed")
+    again = [*first, JobStarted(900, "other", 1), Started(901, "main", 1)]  # the batch system is late to tell
+    assert container_states(record(waits), again, over=False)["main"].started == 901
+
+
+@pytest.mark.parametrize(
+    ("started", "restarts", "phase"), [(900.0, 1, Phase.WAITING), (10.0, 1, Phase.RUNNING), (900.0, 0, Phase.RUNNING)]
+)
+def test_a_job_that_runs_again_is_starting_until_it_writes(started, restarts, phase):
+    runs = JobStatus(JobState.RUNNING, started=started, restarts=restarts)
+    states = container_states(record(runs), INTERRUPTED[:4], over=False)
+    assert states["main"].phase is phase
+    again = [*INTERRUPTED[:4], JobStarted(901, "other", 1), Started(902, "main", 1)]
+    assert container_states(record(runs), again, over=False)["main"].started == 902
+
+
 def test_the_journal_of_a_deleted_pod_is_told_as_it_is():
     state = container_states(record(RUNNING, deleted=4.5), INTERRUPTED, over=False)["main"]
     assert (state.phase, state.exit_code) == (Phase.TERMINATED, 143)

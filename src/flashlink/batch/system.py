@@ -71,6 +71,7 @@ class JobStatus:
         node: Host name of the worker, once known.
         started: Seconds since the epoch, once known.
         ended: Seconds since the epoch, once known.
+        restarts: Runs that are over, of a job that the system has queued again; 0 also where it cannot say.
     """
 
     state: JobState
@@ -79,6 +80,7 @@ class JobStatus:
     node: str = ""
     started: float | None = None
     ended: float | None = None
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ KILLED = 137
 #: Exit code of what ended well, but only because it was told to: 128 + SIGTERM.
 TERMINATED_EARLY = 143
 
+#: Seconds by which the clocks of a worker and of the batch system may differ.
+SKEW = 30.0
+
 #: The journal's word for how a container ended, in words and as Kubernetes' reason.
 CAUSES = {
     "exited": ("", ""),
@@ -89,11 +92,26 @@ def _certain(record: Record, journal: Iterable[Event]) -> list[Event]:
     state = record.job.state if record.job is not None else None
     if state in (JobState.ENDED, JobState.LOST) or record.deleted is not None:
         return events
+    if record.job is not None and _is_of_former_runs(events, record.job):
+        return []
     begun = max((at for at, event in enumerate(events) if isinstance(event, JobStarted)), default=0)
     for at, event in enumerate(events[begun:], begun):
         if isinstance(event, Ended) and event.cause == "cancelled":
             return [] if state in (JobState.QUEUED, JobState.HELD) else events[:at]
     return events
+
+
+def _is_of_former_runs(events: Iterable[Event], job: JobStatus) -> bool:
+    """Whether a job that was queued again has written nothing since: its journal is of runs that are over.
+
+    One that runs again may have had a run that wrote nothing; so its events count unless they are clearly older.
+    """
+    began = [event.time for event in events if isinstance(event, JobStarted)]
+    if not job.restarts or len(began) > job.restarts:
+        return False
+    if job.state is JobState.RUNNING:
+        return bool(began) and job.started is not None and began[-1] < job.started - SKEW
+    return job.state in (JobState.QUEUED, JobState.HELD)
 
 
 def known_states(record: Record) -> Mapping[str, ContainerState]:

@@ -162,9 +162,9 @@ class Pod:
         ended: dict[str, Any] = self.until(lambda state: "terminated" in state, seconds)["terminated"]
         return ended
 
-    def logs(self) -> str:
-        """All that its container wrote."""
-        return "".join(self._log())
+    def logs(self, **options: Any) -> str:
+        """All that its container wrote, as far as `options` of interLink go."""
+        return "".join(self._log(**options))
 
     def follow(self) -> Iterator[str]:
         """What its container writes, as it comes: what ``flashlink logs -f`` shows."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flashlink.batch.slurm import states
 from flashlink.batch.slurm.commands import Answer, Command
@@ -25,6 +25,7 @@ _QUEUE = {
     "starttime": 24,
     "endtime": 24,
     "batchhost": 64,
+    "restartcnt": 8,
     "name": 128,
     "reason": 100,
 }
@@ -35,6 +36,7 @@ _ACCOUNT = ("JobIDRaw", "State", "ExitCode", "Start", "End", "NodeList", "JobNam
 #: Most job ids in one argument: Linux allows 128 KiB.
 _MOST_IDS = 5000
 GPUS = re.compile(r"gpu(?::[^:,(]+)*:(\d+)")
+FAILED = ("down", "fail", "unknown")
 NO_NODE = ("down", "drain", "fail", "future", "inval", "unknown")
 
 
@@ -161,6 +163,22 @@ def sinfo(partitions: Iterable[str], seconds: int) -> Command:
     return Command(("sinfo", "--noheader", "--Node", *some, f"--Format={_format(_NODES)}"), seconds=seconds)
 
 
+def sinfo_of(nodes: Iterable[str], seconds: int) -> Command:
+    """The nodes of these names."""
+    asked = ("sinfo", "--noheader", "--Node", f"--nodes={','.join(sorted(nodes))}", f"--Format={_format(_NODES)}")
+    return Command(asked, seconds=seconds)
+
+
+def failed(answer: Answer) -> set[str]:
+    """Those of the nodes in the answer to `sinfo_of` that are down, or do not respond.
+
+    Raises:
+        SiteError: Transient: Slurm did not answer.
+    """
+    told = _columns(_NODES, _said(answer))
+    return {name for name, *_, state in told if state.startswith(FAILED) or state.endswith("*")}
+
+
 def capacity(answer: Answer, partitions: Iterable[str], jobs: int) -> Capacity:
     """Totals of the nodes that are up in the partitions.
 
@@ -213,11 +231,14 @@ def _columns(columns: dict[str, int], text: str) -> Iterator[list[str]]:
             yield [line[start : start + width].strip() for start, width in zip(starts, widths, strict=True)]
 
 
-def _row(number: str, state: str, code: str, start: str, end: str, node: str, name: str, reason: str) -> Row | None:
+def _row(
+    number: str, state: str, code: str, start: str, end: str, node: str, restarts: str, name: str, reason: str
+) -> Row | None:
     refused = (state, reason) == ("FAILED", "BadConstraints")  # Slurm keeps a row of what sbatch was refused
     if refused or not number.isdecimal():
         return None
     told = states.status(state, code, reason, "" if node == "n/a" else node, _time(start), _time(end))
+    told = replace(told, restarts=int(restarts) if restarts.isdecimal() else 0)
     return Row(int(number), uid_of(name), told, state)
 
 

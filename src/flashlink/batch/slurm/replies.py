@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import msgspec
 
 from flashlink.batch.slurm import states
-from flashlink.batch.slurm.answers import GPUS, NO_NODE, Row, no_nodes
+from flashlink.batch.slurm.answers import FAILED, GPUS, NO_NODE, Row, no_nodes
 from flashlink.batch.slurm.submission import uid_of
 from flashlink.batch.system import Capacity
 from flashlink.errors import SiteError
@@ -104,6 +105,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     start_time: Number = Number()
     end_time: Number = Number()
     batch_host: str | None = ""
+    restart_cnt: int = 0
     current_working_directory: str | None = ""
 
 
@@ -237,7 +239,7 @@ def capacity(told: Nodes, partitions: Sequence[str], jobs: int) -> Capacity:
     up = [
         node
         for node in told.nodes
-        if (not named or named & set(node.partitions)) and not any(_is_down(word) for word in node.state)
+        if (not named or named & set(node.partitions)) and not any(_is(word, NO_NODE) for word in node.state)
     ]
     if not up:
         raise no_nodes(partitions)
@@ -246,22 +248,28 @@ def capacity(told: Nodes, partitions: Sequence[str], jobs: int) -> Capacity:
     return Capacity(sum(node.cpus for node in up), memory, gpus, jobs)
 
 
+def failed(told: Nodes, names: Collection[str]) -> set[str]:
+    """Those of the nodes of these names that are down, or do not respond."""
+    words = (*FAILED, "not_responding")
+    return {node.name for node in told.nodes if node.name in names and any(_is(word, words) for word in node.state)}
+
+
 def _told(jobs: list[T] | None) -> list[T]:
     if jobs is None:
         raise SiteError("slurmrestd has answered without the jobs that it was asked for", transient=True)
     return jobs
 
 
-def _is_down(word: str) -> bool:
-    return word.lower().startswith(NO_NODE)
+def _is(word: str, words: tuple[str, ...]) -> bool:
+    return word.lower().startswith(words)
 
 
 def _row(job: Job) -> Row:
     word = _word(job.job_state)
-    told: Any = states.status(
+    told = states.status(
         word, job.exit_code.text, job.state_reason, job.batch_host or "", job.start_time.value, job.end_time.value
     )
-    return Row(job.job_id, uid_of(job.name or ""), told, word)
+    return Row(job.job_id, uid_of(job.name or ""), replace(told, restarts=job.restart_cnt), word)
 
 
 def _word(words: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import re
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,6 +133,10 @@ class Rest:
         """See `Scheduler.capacity`."""
         told = self._ask(replies.Nodes, "GET", "/slurm/{}/nodes/")
         return replies.capacity(told, partitions(self._options), jobs)
+
+    def failed(self, nodes: Collection[str]) -> set[str]:
+        """See `Scheduler.failed`."""
+        return replies.failed(self._ask(replies.Nodes, "GET", "/slurm/{}/nodes/"), nodes)
 
     def examine(self, probe: JobSpec) -> Iterator[Finding]:  # noqa: ARG002 (it has no trial of a job)
         """See `Scheduler.examine`."""

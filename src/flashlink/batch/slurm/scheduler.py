@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 from flashlink.batch.slurm import answers, examination, refusals, submission
@@ -50,6 +50,9 @@ class Scheduler(Protocol):
 
     def capacity(self, jobs: int) -> Capacity:
         """Totals of the nodes that are up, with `jobs` as the most jobs."""
+
+    def failed(self, nodes: Collection[str]) -> set[str]:
+        """Those of these nodes that are down, or do not respond."""
 
     def examine(self, probe: JobSpec) -> Iterator[Finding]:
         """Look at what it is asked by, for ``flashlink check``; `probe` is a small job, which is not submitted."""
@@ -134,6 +137,11 @@ class CommandLine:
         partitions = submission.partitions(self._options)
         (told,) = self._connection.run(answers.sinfo(partitions, self._seconds))
         return answers.capacity(told, partitions, jobs)
+
+    def failed(self, nodes: Collection[str]) -> set[str]:
+        """See `Scheduler.failed`."""
+        (told,) = self._connection.run(answers.sinfo_of(nodes, self._seconds))
+        return answers.failed(told)
 
     def examine(self, probe: JobSpec) -> Iterator[Finding]:
         """See `Scheduler.examine`."""

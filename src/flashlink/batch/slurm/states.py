@@ -43,7 +43,7 @@ _Q, _H, _R, _E = JobState.QUEUED, JobState.HELD, JobState.RUNNING, JobState.ENDE
 
 #: All base states and flags. A job that is COMPLETING may still have processes, and its files may still grow.
 STATES: Mapping[str, State] = {
-    "BOOT_FAIL": State("BF", _E, "its node could not be booted", KILLED),
+    "BOOT_FAIL": State("BF", _E, "its node could not be booted", KILLED, forced=True),
     "CANCELLED": State("CA", _E, "cancelled", TERMINATED),
     "COMPLETED": State("CD", _E, exit_code=0),
     "COMPLETING": State("CG", _R, "it is ending"),
@@ -52,7 +52,7 @@ STATES: Mapping[str, State] = {
     "EXPEDITING": State("EX", _Q, "it is being started again"),
     "FAILED": State("F", _E, exit_code=1),
     "LAUNCH_FAILED": State("LF", _Q, "it could not be started on its node"),
-    "NODE_FAIL": State("NF", _E, "its node failed", KILLED),
+    "NODE_FAIL": State("NF", _E, "its node failed", KILLED, forced=True),
     "OUT_OF_MEMORY": State("OOM", _E, "killed because it used more memory than it may", KILLED, forced=True),
     "PENDING": State("PD", _Q),
     "POWER_UP_NODE": State("PU", _Q, "its node is being powered up"),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flashlink.batch.slurm import examination
+from flashlink.batch.slurm.again import Again
 from flashlink.batch.slurm.answers import Row
 from flashlink.batch.slurm.books import Books, Job, hold
 from flashlink.batch.slurm.connection import Connection
@@ -76,6 +77,7 @@ class SlurmBatch:
         self._books = Books(state / "slurm.sqlite")
         self._connection = Connection(self._options, self._lock, state)
         self._scheduler: Scheduler = rest or CommandLine(self._connection, self._options)
+        self._again = Again(self._scheduler)
         self._ending = Ending(self._scheduler, self._connection, self._books)
         self._history = History(self._scheduler, self._connection, self._books, self._options)
         self._spool = Spool(self._connection, self._options) if self._options.spool else None
@@ -152,6 +154,7 @@ class SlurmBatch:
         listed = self._by_number(self._scheduler.queue())
         self._ending.end_overdue(listed)
         found = {number: listed[number].status for number in numbers & listed.keys()}
+        found = self._again.explained(found, self._last)
         gone = sorted(numbers - listed.keys())
         if gone:
             past = self._history.look(gone)
@@ -216,6 +219,7 @@ class SlurmBatch:
             status = replace(status, reason="cancelled")
         self._final[number] = status
         self._last.pop(number, None)
+        self._again.forget(number)
         self._ending.forget([number])
         return status
 
