@@ -35,9 +35,15 @@ class Run:
         config = output.parent / "config.yaml"
         config.write_text(CONFIGURATION)
         command = [sys.executable, "-m", "flashlink", "run", "--config", str(config), "--cores", "2", *options]
+        self.temporary = output.parent / f"{output.name}.tmp"
+        self.temporary.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--output", str(output)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*command, "--output", str(output)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "TMPDIR": str(self.temporary)},
             )
 
     def finish(self, seconds: float = 280) -> int:
@@ -129,6 +135,7 @@ def test_nothing_is_left_of_it(whole: Run) -> None:
     assert processes(whole.output) == {}
     assert list((whole.output / ".flashlink" / "state" / "work").iterdir()) == []
     assert list(whole.output.rglob("*.new")) == []
+    assert list(whole.temporary.iterdir()) == []
     assert (whole.output / ".flashlink").stat().st_mode & 0o777 == 0o700
 
 
@@ -156,6 +163,7 @@ def test_neither_a_killed_plugin_nor_a_killed_run_changes_a_sample(whole: Run, s
     assert second.finish() == 0, second.said()
     created = (second.output / ".flashlink" / "plugin.log").read_text().count('"submitted"')
     assert created == len(list((second.output / "records").rglob("*.json")))
+    assert list(second.temporary.iterdir()) == []
     assert digests(second.output) == digests(whole.output)
 
 

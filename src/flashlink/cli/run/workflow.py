@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,8 +132,11 @@ def start_snakemake(production: Production, site: RunSite, ledger: Path, log: Pa
     command += ["--configfile", str(_write_configuration(production))]
     command += ["--interlink-endpoint", site.endpoint, "--interlink-site-name", site.name]
     command += ["--interlink-image", IMAGE, "--interlink-mounts", str(checkout()), "--interlink-ledger", str(ledger)]
-    caches = {"XDG_CACHE_HOME": str(production.folder / "cache")}
-    return start(command, log, at_death=signal.SIGKILL, environment=caches)
+    temporary = production.folder / "tmp"
+    shutil.rmtree(temporary, ignore_errors=True)  # what a Snakemake that was killed has left
+    temporary.mkdir()
+    folders = {"XDG_CACHE_HOME": str(production.folder / "cache"), "TMPDIR": str(temporary)}
+    return start(command, log, at_death=signal.SIGKILL, environment=folders)
 
 
 def stop_snakemake(process: subprocess.Popen[bytes], *, at_once: bool) -> None:
