@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flashlink.flashsim.parameterizations.condition import PION
 from flashlink.flashsim.reference import material
-from flashlink.flashsim.reference.decay import MASSES, PION
+from flashlink.flashsim.reference.decay import MASSES
 from flashlink.flashsim.reference.geometry import default_geometry
 from flashlink.flashsim.reference.kalman import Hits, fit
 from flashlink.flashsim.reference.propagate import cylinder_distance, straight

@@ -11,9 +11,10 @@ from particle import Particle
 from flashlink.errors import RequestError
 from flashlink.flashsim import gun
 from flashlink.flashsim.gun import fire
+from flashlink.flashsim.parameterizations.condition import KAON, MUON, PION, PROTON, SPECIES
 from flashlink.flashsim.reference import material, reconstruct
 from flashlink.flashsim.reference.cherenkov import angle_and_yield, poisson
-from flashlink.flashsim.reference.decay import CHANNELS, KAON, LIVES, MASSES, MUON, PION, PROTON, decay, decay_place
+from flashlink.flashsim.reference.decay import CHANNELS, LIVES, MASSES, decay, decay_place
 from flashlink.flashsim.reference.geometry import Field, default_geometry, read_geometry
 from flashlink.flashsim.reference.propagate import (
     KAPPA,
@@ -24,8 +25,6 @@ from flashlink.flashsim.reference.propagate import (
     with_derivatives,
 )
 
-PDG = (11, 13, 211, 321, 2212)
-
 UNIFORM = Field(peak=1.0, centre=0.0, width=1e9, power=2.0)
 
 
@@ -34,9 +33,9 @@ def state(p=1e4, tx=0.1, ty=-0.05, charge=1.0):
 
 
 def test_masses_and_lives_are_those_of_the_particle_data_group():
-    table = [Particle.from_pdgid(number) for number in PDG]
+    table = [Particle.from_pdgid(number) for number in SPECIES.values()]
     assert list(MASSES) == pytest.approx([particle.mass for particle in table], rel=1e-8)
-    assert [gun._MASSES[number] for number in PDG] == list(MASSES)
+    assert [gun._MASSES[number] for number in SPECIES.values()] == list(MASSES)
     for species in (PION, KAON):
         assert LIVES[species] == pytest.approx(table[species].ctau, rel=1e-4)
     assert np.isinf(LIVES[PROTON])

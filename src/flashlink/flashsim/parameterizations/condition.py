@@ -12,8 +12,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-#: Species classes, each with the PDG number that stands for it; whatever else is charged counts as the heavy last one.
+#: Species, each with the PDG number that stands for it; whatever else is charged counts as the heavy last one.
 SPECIES = {"electron": 11, "muon": 13, "pion": 211, "kaon": 321, "proton": 2212}
+
+#: Indices into `SPECIES`.
+ELECTRON, MUON, PION, KAON, PROTON = range(len(SPECIES))
 
 
 def species_of(pdg: npt.NDArray[np.int32]) -> Integers:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from flashlink.flashsim.parameterizations.condition import ELECTRON, KAON, MUON, PION, PROTON
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.reference.candidates import Candidates
-from flashlink.flashsim.reference.decay import ELECTRON, KAON, MASSES, MUON, PION, PROTON
+from flashlink.flashsim.reference.decay import MASSES
 from flashlink.flashsim.reference.geometry import Calorimeter
 from flashlink.flashsim.samples import UPSTREAM
 

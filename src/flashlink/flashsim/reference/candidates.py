@@ -19,8 +19,8 @@ class Candidates:
     Attributes:
         event: Number of the event.
         key: Number that tells the tracks of an event apart: the particle, beyond all particles for ghosts.
-        species: True class at the origin.
-        later: True class behind the stations, after decays in flight.
+        species: True species at the origin.
+        later: True species behind the stations, after decays in flight.
         p: True momentum, MeV.
         measured_p: As fitted, MeV: what the hypotheses are calculated with.
         category: Of the track.

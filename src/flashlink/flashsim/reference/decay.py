@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flashlink.flashsim.parameterizations.condition import KAON, MUON, PION
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-#: Classes of particles, in the order of the arrays below and of `parameterizations.condition.SPECIES`.
-ELECTRON, MUON, PION, KAON, PROTON = range(5)
-
-#: Masses in MeV and c tau in mm (PDG 2024); what does not decay on its way has an infinite life.
+#: Masses in MeV and c tau in mm (PDG 2024) of `SPECIES`; what does not decay on its way has an infinite life.
 MASSES = np.array([0.51099895, 105.6583755, 139.57039, 493.677, 938.27208816])
 LIVES = np.array([np.inf, np.inf, 7804.5, 3711.0, np.inf])
 
@@ -23,8 +22,8 @@ class Channel:
     """A decay into one charged particle and one neutral one.
 
     Attributes:
-        mother: Class: its place in `MASSES`.
-        daughter: Class of the charged one.
+        mother: Species.
+        daughter: Species of the charged one.
         neutral: Mass of the neutral one, MeV.
         fraction: Cumulative branching fraction among the channels of the mother.
     """
@@ -53,7 +52,7 @@ def decay_place(species: Integers, p: Floats, z: Floats, path: Floats, uniform: 
     """Z at which each particle decays if nothing stops it; infinite for a stable one, mm.
 
     Args:
-        species: Class.
+        species: Of each particle.
         p: Momentum, MeV.
         z: Where it starts.
         path: Its length for each mm along z.
@@ -66,12 +65,12 @@ def decay(species: Integers, state: Floats, uniform: Floats) -> tuple[Integers, 
     """Let particles decay.
 
     Args:
-        species: Class of each.
+        species: Of each particle.
         state: Shape (5, n).
         uniform: Random numbers in (0, 1), shape (3, n).
 
     Returns:
-        Class of the charged daughter, -1 where the track ends, and its state.
+        Species of the charged daughter, -1 where the track ends, and its state.
     """
     daughter = np.full(len(species), -1, dtype=np.int64)
     energy = np.full(len(species), MASSES[MUON])

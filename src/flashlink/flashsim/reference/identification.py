@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.likelihoods import PARTS, combined
+from flashlink.flashsim.parameterizations.condition import ELECTRON, KAON, MUON, PION, PROTON
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.reference.calorimeter import calorimeter_likelihoods
 from flashlink.flashsim.reference.candidates import Candidates
 from flashlink.flashsim.reference.cherenkov import cherenkov_likelihoods
-from flashlink.flashsim.reference.decay import ELECTRON, KAON, MASSES, MUON, PION, PROTON
+from flashlink.flashsim.reference.decay import MASSES
 from flashlink.flashsim.reference.geometry import Geometry
 from flashlink.flashsim.reference.muons import muon_likelihoods
 from flashlink.flashsim.reference.passage import Passage
@@ -35,7 +36,7 @@ def identify(
 
     Args:
         particles: Columns of a generated sample.
-        species: Class of each particle at its origin.
+        species: Of each particle at its origin.
         passage: What became of them.
         tracks: The tracks.
         geometry: The detector.

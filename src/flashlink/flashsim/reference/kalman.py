@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from flashlink.flashsim.parameterizations.condition import PION
 from flashlink.flashsim.reference import material
-from flashlink.flashsim.reference.decay import MASSES, PION
+from flashlink.flashsim.reference.decay import MASSES
 from flashlink.flashsim.reference.geometry import Foil, Geometry, Surface
 from flashlink.flashsim.reference.passage import FIELD_START
 from flashlink.flashsim.reference.propagate import beam_distance, bend, cylinder_distance, straight, with_derivatives

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from flashlink.flashsim.parameterizations.condition import MUON, PION
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.reference.candidates import Candidates
-from flashlink.flashsim.reference.decay import LIVES, MASSES, MUON, PION
+from flashlink.flashsim.reference.decay import LIVES, MASSES
 from flashlink.flashsim.reference.geometry import Muons
 from flashlink.flashsim.samples import UPSTREAM
 

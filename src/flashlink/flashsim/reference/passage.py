@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from flashlink.flashsim.files import Columns
-from flashlink.flashsim.parameterizations.condition import species_of
+from flashlink.flashsim.parameterizations.condition import ELECTRON, species_of
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.reference import material
-from flashlink.flashsim.reference.decay import ELECTRON, MASSES, decay, decay_place
+from flashlink.flashsim.reference.decay import MASSES, decay, decay_place
 from flashlink.flashsim.reference.geometry import Detector, Foil, Geometry, Surface
 from flashlink.flashsim.reference.propagate import bend, cylinder_distance, straight
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-#: Nuclear cross section of each class relative to the proton's, which the interaction lengths are for.
+#: Nuclear cross section of each species relative to the proton's, which the interaction lengths are for.
 _HADRONIC = np.array([0.0, 0.0, 0.87, 0.78, 1.0])
 
 #: Where the field begins; before, particles go straight.
@@ -36,7 +36,7 @@ class Passage:
             (surfaces + 1, n). A reconstruction knows them from its map of the material.
         upstream: True states at the last layer of the upstream tracker, shape (5, n).
         stations: True states at the last layer of the stations, shape (5, n).
-        species: Class at the end: that of the daughter after a decay in flight.
+        species: That at the end: that of the daughter after a decay in flight.
         decay_z: Where it decayed or will decay, mm.
         end_z: Where it was absorbed or lost; infinite if it came through.
     """

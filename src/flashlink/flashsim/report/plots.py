@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from flashlink.flashsim.parameterizations.condition import SPECIES
+from flashlink.flashsim.parameterizations.condition import KAON, MUON, PION, PROTON
 from flashlink.flashsim.report.comparison import Comparison, Detector, vertex_residuals
 from flashlink.flashsim.report.drawing import (
     FLASH,
@@ -31,8 +31,6 @@ Floats = npt.NDArray[np.float64]
 #: Bins in momentum, GeV, and in pseudorapidity.
 P_EDGES = np.geomspace(1.5, 150, 13)
 ETA_EDGES = np.linspace(1.5, 5.5, 17)
-
-MUON, PION, KAON, PROTON = (list(SPECIES).index(name) for name in ("muon", "pion", "kaon", "proton"))
 
 #: Number, colour and name of a species in the figures.
 LINES = ((MUON, THIRD, "muon"), (PION, FLASH, "pion"), (KAON, SECOND, "kaon"), (PROTON, FOURTH, "proton"))

@@ -22,6 +22,9 @@ from flashlink.flashsim.learned.training.network import Parameters, Shape, initi
 
 Floats = npt.NDArray[np.float64]
 
+#: Loss of a batch: of parameters, and of what `_batch` gives.
+_Loss = Callable[..., jax.Array]
+
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -101,10 +104,7 @@ def fit(
         RequestError: The checkpoint is not whole, or of another training.
     """
     steps = max(len(train.condition) // settings.batch, 1)
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(5.0),
-        optax.adam(optax.cosine_decay_schedule(settings.rate, steps * settings.epochs, alpha=0.005)),
-    )
+    optimizer = _optimizer(settings, steps)
     parameters: Parameters = {name: jnp.asarray(value) for name, value in initial(shape, seed).items()}
     state, best = optimizer.init(parameters), parameters
     progress = Progress(0, np.inf, 0, [])
@@ -113,10 +113,45 @@ def fit(
         (parameters, best, state), progress = _load(checkpoint, mark, (parameters, best, state))
         told(progress)
     seen, seen_valid = see(shape, train.inside), see(shape, valid.inside)
+    loss = _loss(shape)
+    step, measured = _step(loss, optimizer), jax.jit(loss)
+    while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
+        order = np.random.default_rng([seed, 2, progress.epoch]).permutation(len(train.condition))
+        total = 0.0
+        for number in range(steps):
+            rows = order[number * settings.batch : (number + 1) * settings.batch]
+            parameters, state, value = step(parameters, state, *_batch(train, seen, rows))
+            total += float(value)
+        progress.epoch += 1
+        progress.losses.append((total / steps, _validation(measured, parameters, valid, seen_valid, settings.batch)))
+        if progress.losses[-1][1] < progress.best:
+            best, progress.best, progress.best_epoch = parameters, progress.losses[-1][1], progress.epoch
+        if checkpoint is not None:
+            _save(checkpoint, mark, (parameters, best, state), progress)
+        told(progress)
+    return {name: np.asarray(value) for name, value in best.items()}, progress
+
+
+def _optimizer(settings: Settings, steps: int) -> optax.GradientTransformation:
+    """Adam, with a rate that falls over all epochs of so many steps, and without the leaps of a single batch."""
+    return optax.chain(
+        optax.clip_by_global_norm(5.0),
+        optax.adam(optax.cosine_decay_schedule(settings.rate, steps * settings.epochs, alpha=0.005)),
+    )
+
+
+def _loss(shape: Shape) -> _Loss:
+    """The mean of minus the weighted log-likelihood of a batch."""
 
     def loss(parameters: Parameters, *rows: jax.Array) -> jax.Array:
         condition, seen, inside, weight = rows
         return -(weight * log_likelihood(parameters, shape, condition, seen, inside).sum(axis=1)).mean()
+
+    return loss
+
+
+def _step(loss: _Loss, optimizer: optax.GradientTransformation) -> Callable[..., tuple[Parameters, Any, jax.Array]]:
+    """One step of the training: parameters, state of the optimizer and a batch become the next ones and the loss."""
 
     @jax.jit
     def step(parameters: Parameters, state: Any, *rows: jax.Array) -> tuple[Parameters, Any, jax.Array]:
@@ -124,29 +159,23 @@ def fit(
         change, state = optimizer.update(slope, state, parameters)
         return optax.apply_updates(parameters, change), state, value
 
-    measured = jax.jit(loss)
-    while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
-        order = np.random.default_rng([seed, 2, progress.epoch]).permutation(len(train.condition))
-        total = 0.0
-        for number in range(steps):
-            rows = order[number * settings.batch : (number + 1) * settings.batch]
-            batch = (train.condition[rows], seen[rows], train.inside[rows].astype(np.float32), train.weight[rows])
-            parameters, state, value = step(parameters, state, *batch)
-            total += float(value)
-        whole = 0.0
-        for start in range(0, len(valid.condition), settings.batch):
-            part = slice(start, start + settings.batch)
-            inside = valid.inside[part].astype(np.float32)
-            batch = (valid.condition[part], seen_valid[part], inside, valid.weight[part])
-            whole += float(measured(parameters, *batch)) * len(inside)
-        progress.epoch += 1
-        progress.losses.append((total / steps, whole / len(valid.condition)))
-        if progress.losses[-1][1] < progress.best:
-            best, progress.best, progress.best_epoch = parameters, progress.losses[-1][1], progress.epoch
-        if checkpoint is not None:
-            _save(checkpoint, mark, (parameters, best, state), progress)
-        told(progress)
-    return {name: np.asarray(value) for name, value in best.items()}, progress
+    return step
+
+
+def _batch(rows: Rows, seen: npt.NDArray[Any], which: npt.NDArray[np.int64] | slice) -> tuple[npt.NDArray[Any], ...]:
+    """What `_loss` takes of some of the rows."""
+    return rows.condition[which], seen[which], rows.inside[which].astype(np.float32), rows.weight[which]
+
+
+def _validation(
+    measured: _Loss, parameters: Parameters, valid: Rows, seen: npt.NDArray[Any], batch: int
+) -> float:  # fmt: skip
+    """The mean loss of all rows of the validation, batch by batch."""
+    total = 0.0
+    for start in range(0, len(valid.condition), batch):
+        some = _batch(valid, seen, slice(start, start + batch))
+        total += float(measured(parameters, *some)) * len(some[0])
+    return total / len(valid.condition)
 
 
 def _mark(shape: Shape, settings: Settings, train: Rows, seed: int) -> str:
