@@ -181,6 +181,14 @@ def test_the_page_names_the_models_that_come_with_flashlink(inputs, tmp_path):
     assert f"{digest}  parameterizations" in (tmp_path / "report.html").read_text()
 
 
+def test_parameterizations_that_the_flash_sample_was_not_made_with_are_refused(inputs, tmp_path, trained, held_out):
+    flash = simulate(held_out[0], trained[2], 3)
+    write(inputs / "others.parquet", flash, SIMULATED, {"parameterizations": "0123456789abcdef"})
+    result = run(inputs, tmp_path / "report.html", flash="others.parquet")
+    assert "others.parquet was simulated with (sha256 0123456789ab…)" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_speed_that_is_headlined_compares_like_with_like(written):
     summary = json.loads((written.parent / "summary.json").read_text())
     assert summary["headline"][-1] == {

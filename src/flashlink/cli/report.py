@@ -47,13 +47,14 @@ def command(
     from flashlink.flashsim.records import read_record, recording
     from flashlink.flashsim.report.comparison import Samples, compare
     from flashlink.flashsim.report.page import make_report, page, summary
-    from flashlink.flashsim.report.provenance import provenance, trained_on_these
+    from flashlink.flashsim.report.provenance import check_made_with, provenance, trained_on_these
     from flashlink.flashsim.simulate import read_parameterizations
 
     with recording("report", record) as step:
         samples = Samples(generated, flash, reference, flash_candidates, reference_candidates)
         noted = [read_record(path) for path in records]
         learned, digest = read_parameterizations(parameterizations)
+        check_made_with(samples, digest)
         comparison = compare(samples)
         facts = provenance(samples, learned, digest, noted, comparison)
         report = make_report(comparison, noted, facts, trained_on_these(samples, learned))

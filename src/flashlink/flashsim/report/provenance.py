@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flashlink import __version__
+from flashlink.errors import wrong
 from flashlink.flashsim.chunks import digests
 from flashlink.flashsim.files import metadata
 from flashlink.flashsim.parameterizations.interface import Parameterizations
@@ -83,6 +84,18 @@ def _commands(events: int, records: Sequence[Record], *noted: Mapping[str, Any])
     if any(record.pod for record in records):
         return (f"flashlink run --events {events} --seed {noted[0].get('seed')}",)
     return tuple(str(one["command"]) for one in noted if "command" in one)
+
+
+def check_made_with(samples: Samples, digest: str) -> None:
+    """Check that the flash sample was made with the parameterizations of this sha256, where it says with which.
+
+    Raises:
+        RequestError: It was made with others.
+    """
+    noted = _noted(samples.flash).get("parameterizations")
+    if noted not in (None, digest):
+        expected = f"what {samples.flash[0]} was simulated with (sha256 {noted[:12]}…)"
+        raise wrong("--parameterizations, sha256", f"{digest[:12]}…", expected, "name the file or folder of these")
 
 
 def trained_on_these(samples: Samples, learned: Parameterizations) -> int:
