@@ -1,6 +1,6 @@
 """What physics asks of both simulations, whatever their numbers are: symmetries, conservation, edges."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -9,6 +9,8 @@ from flashlink.flashsim.generate import generate
 from flashlink.flashsim.gun import fire
 from flashlink.flashsim.matching import rows_of
 from flashlink.flashsim.parameterizations.condition import Condition
+from flashlink.flashsim.parameterizations.event import EventCondition
+from flashlink.flashsim.parameterizations.vertex import Vertex
 from flashlink.flashsim.parameterize import residuals
 from flashlink.flashsim.reference import reconstruct
 from flashlink.flashsim.reference.geometry import default_geometry
@@ -48,6 +50,29 @@ def test_the_order_of_particles_in_an_event_does_not_matter(trained, held_out):
     assert same(real(flash), real(simulate(shuffled(held_out[0]), trained[2], seed=5)))
     particles = fire(3000, 211, (2e3, 1e5), (1.8, 5), seed=1)
     assert same(real(reconstruct(particles, 1)[0]), real(reconstruct(shuffled(particles), 1)[0]))
+
+
+@dataclass(frozen=True)
+class Noting:
+    """A parameterization of vertices that notes what it is conditioned on."""
+
+    vertex: Vertex
+    noted: list[EventCondition]
+
+    def sample(self, condition, draws):
+        self.noted.append(condition)
+        return self.vertex.sample(condition, draws)
+
+
+def test_what_vertices_are_conditioned_on_is_the_same_to_the_last_bit_in_any_order_of_particles(trained, held_out):
+    few = of(held_out[0], held_out[0]["event"] < 10_400)
+    noted = []
+    for particles, batch in ((few, 65536), (shuffled(few), 65536), (shuffled(few), 997)):
+        simulate(particles, replace(trained[2], vertex=Noting(trained[2].vertex, noted)), seed=5, batch=batch)
+    assert (noted[0].prompt > 20).any(), "sums over many tracks, whose order shows in the last bit"
+    for other in noted[1:]:
+        for name in ("multiplicity", "prompt", "displaced", "information"):
+            assert np.array_equal(getattr(noted[0], name), getattr(other, name)), name
 
 
 @pytest.mark.parametrize("pdg", [13, 211])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from flashlink.errors import RequestError, wrong
 from flashlink.flashsim import limits
 from flashlink.flashsim.arrow import schema_of, to_numpy, to_table
+from flashlink.flashsim.units import watched
 
 #: A table in memory: name to array, all of the same length.
 Columns = dict[str, npt.NDArray[Any]]
@@ -46,15 +48,16 @@ def read(path: Path, schema: Mapping[str, str]) -> Columns:
     """
     with _opened(path) as file:
         _check_schema(path, file.schema_arrow, schema)
-        return _checked(path, file.read(columns=list(schema)), schema)
+        (columns,) = _watched(path, file, [_checked(path, file.read(columns=list(schema)), schema)])
+        return columns
 
 
 def parts(path: Path, schema: Mapping[str, str]) -> Iterator[Columns]:
     """Read a sample in the pieces that it was written in, its row groups, and check each as `read` does."""
     with _opened(path) as file:
         _check_schema(path, file.schema_arrow, schema)
-        for group in range(file.num_row_groups):
-            yield _checked(path, file.read_row_group(group, columns=list(schema)), schema)
+        groups = (file.read_row_group(group, columns=list(schema)) for group in range(file.num_row_groups))
+        yield from _watched(path, file, (_checked(path, table, schema) for table in groups))
 
 
 def metadata(path: Path) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def metadata(path: Path) -> dict[str, Any]:
         RequestError: The file cannot be read.
     """
     with _opened(path) as file:
-        return _noted(file)
+        return _noted(path, file)
 
 
 def write(
@@ -263,9 +266,26 @@ def _to_numpy(path: Path, name: str, column: pa.ChunkedArray, dtype: str) -> npt
         raise RequestError(f"{path}: column {name}: does not fit into {dtype} ({_line(error)})") from error
 
 
-def _noted(file: pq.ParquetFile) -> dict[str, Any]:
-    text = (file.schema_arrow.metadata or {}).get(_METADATA)
-    return dict(json.loads(text)) if text else {}
+def _watched(path: Path, file: pq.ParquetFile, parts: Iterable[Columns]) -> Iterable[Columns]:
+    """The pieces, with an eye on the units of a sample that none of our steps made: those of ours were looked at."""
+    return parts if _ours(_noted(path, file)) else watched(parts, str(path))
+
+
+def _ours(noted: Mapping[str, Any]) -> bool:
+    """Whether a step notes so, or all that a sample was joined of."""
+    return "kind" in noted or "step" in noted or ("joined" in noted and all(map(_ours, noted["joined"])))
+
+
+def _noted(path: Path, file: pq.ParquetFile) -> dict[str, Any]:
+    text = (file.schema_arrow.metadata or {}).get(_METADATA, b"{}")
+    try:
+        noted = msgspec.json.decode(text, type=dict[str, Any])
+        msgspec.convert(noted.get("generated", {}), dict[str, Any])
+        msgspec.convert(noted.get("joined", []), list[dict[str, Any]])
+    except msgspec.MsgspecError as error:
+        advice = "make the sample again, or leave its metadata out"
+        raise wrong(f"{path}: metadata flashlink", text, "what a step notes of its sample, JSON", advice) from error
+    return noted
 
 
 def _note(noted: Mapping[str, Any]) -> dict[bytes, str]:
@@ -289,10 +309,12 @@ def _tables(paths: Sequence[Path], joined: Joined) -> Iterator[pa.Table]:
     last = None
     for path in paths:
         with _opened(path) as file:
-            noted = _noted(file)
+            noted = _noted(path, file)
             run = noted.get("generated", noted).get("seed") or 0
             for group in range(file.num_row_groups):
-                table = _with_run(file.read_row_group(group), run)
+                table = file.read_row_group(group)
+                limits.check(str(path), {name: to_numpy(table.column(name)) for name in table.column_names})
+                table = _with_run(table, run)
                 if table.num_rows and "event" in table.column_names:
                     event = to_numpy(table.column("event"))
                     # Rows are ordered by event, but an event may go on in the next piece.

@@ -21,8 +21,10 @@ import pyhepmc
 from flashlink.errors import RequestError, wrong
 from flashlink.flashsim.acceptance import CHARGED, PHOTON, kept
 from flashlink.flashsim.files import Columns
+from flashlink.flashsim.flights import LIFETIMES, Flights
 from flashlink.flashsim.limits import check
 from flashlink.flashsim.samples import GENERATED
+from flashlink.flashsim.units import Lengths
 
 #: Particles that are read before a piece of a sample is made of them.
 ROWS = 100_000
@@ -34,6 +36,7 @@ _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, "
 _HEAD = re.compile(rb"\s*HepMC::Version")
 _END = re.compile(rb"HepMC::[A-Za-z0-9_]+-END_EVENT_LISTING\s*$")
 _SEEN = (*CHARGED, PHOTON)
+_LIVING = list(LIFETIMES)
 _COLUMNS = ("event", "occupancy", "pdg", "charge", "px", "py", "pz", "energy", "x", "y", "z", "pv_x", "pv_y", "pv_z",
             "mother", "stable", "signal")  # fmt: skip
 
@@ -57,30 +60,37 @@ def read_hepmc(path: Path, signal: int = 0, first_event: int = 0, rows: int = RO
         RequestError: The file cannot be read, is cut short, or has an event that cannot be read.
     """
     expected = _count(path)
+    lengths = Lengths(str(path))
     table: list[_Row] = []
+    lives: list[_Row] = []
     number = first_event
     read = 0
     with pyhepmc.open(str(path)) as file:
         for event in file:
             read += 1
             event.set_units(pyhepmc.Units.MomentumUnit.MEV, pyhepmc.Units.LengthUnit.MM)
+            lives += _lives(event, read)
             collisions = list(_collisions(event, signal))
             for collision in collisions:
                 table += [(number, read, *row) for row in collision]
                 number += 1
             if len(table) >= rows:
-                yield _columns(path, table)
-                table = []
+                yield _columns(path, table, lives, lengths)
+                table, lives = [], []
     if read < expected:
         raise RequestError(f"{path}: event {read + 1} of {expected} cannot be read; the file is damaged, get it again")
-    yield _columns(path, table)
+    yield _columns(path, table, lives, lengths)
+    lengths.end()
 
 
-def _columns(path: Path, rows: list[_Row]) -> Columns:
+def _columns(path: Path, rows: list[_Row], lives: list[_Row], lengths: Lengths) -> Columns:
     table = np.array(rows, dtype=np.float64).reshape(-1, len(_COLUMNS))
     columns: Columns = dict(zip(_COLUMNS, table.T.copy(), strict=True))
     # Before a number that is none is taken for a particle out of sight; the reader knows the events of the file.
     check(str(path), columns, event="occupancy")
+    event, pdg, *rest = np.array(lives, dtype=np.float64).reshape(-1, 11).T
+    lengths.decays(Flights.of(event, pdg, *(np.stack(rest[start : start + 3], axis=1) for start in (0, 3, 6))))
+    lengths.collisions({"event": columns["occupancy"], "pv_z": columns["pv_z"]})
     columns |= {name: columns[name] != 0 for name in ("stable", "signal")}
     columns = kept(columns, columns.pop("occupancy").astype(np.int64))
     return {name: columns[name].astype(dtype) for name, dtype in GENERATED.items()}
@@ -160,13 +170,31 @@ def _collision(particle: Any) -> _Row:
 def _chain(event: Any, signal: int) -> list[tuple[Any, int]]:
     """The signal and all its descendants, each with the place of its mother in the list."""
     for particle in event.particles if signal else ():
-        end = particle.end_vertex
-        if abs(particle.pid) == signal and end and not any(abs(child.pid) == signal for child in end.particles_out):
+        if abs(particle.pid) == signal and _decays(particle):
             chain = [(particle, -1)]
             for place, (member, _) in enumerate(chain):
                 chain += [(child, place) for child in (member.end_vertex.particles_out if member.end_vertex else ())]
             return chain
     return []
+
+
+def _lives(event: Any, number: int) -> Iterator[_Row]:
+    """All decays of the record whose lengths the lifetime tells, also of what no sample keeps."""
+    species = np.flatnonzero(np.isin(np.abs(event.numpy.particles.pid), _LIVING))
+    particles = event.particles if len(species) else ()
+    for row in species.tolist():
+        particle = particles[row]
+        if _decays(particle):
+            p, start, end = particle.momentum, particle.production_vertex.position, particle.end_vertex.position
+            yield number, particle.pid, p.px, p.py, p.pz, start.x, start.y, start.z, end.x, end.y, end.z
+
+
+def _decays(particle: Any) -> bool:
+    """Whether it decays, and not only goes on as a copy of itself or oscillates."""
+    end = particle.end_vertex
+    if end is None or particle.production_vertex is None:
+        return False
+    return not any(abs(child.pid) == abs(particle.pid) for child in end.particles_out)
 
 
 def _row(particle: Any, collision: _Row, mother: int, *, signal: bool) -> _Row:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashlink.errors import wrong
+from flashlink.flashsim.flights import LIFETIMES
 
 #: Largest absolute values by column: more is no particle of a collider, or a number in another unit.
 LARGEST = {
@@ -17,17 +18,22 @@ LARGEST = {
     **dict.fromkeys(("pv_x", "pv_y", "pv_z"), 1e6),
     "multiplicity": 1e6,
     "charge": 3,
+    **dict.fromkeys(("pdg", "true_pdg"), 1.1e9),  # nuclei have ten digits
 }
 
 #: Columns that count.
 COUNTS = ("multiplicity", "tracks", "clusters", "ndf")
 
-#: Masses in MeV (PDG 2024) by which momenta in another unit are noticed. Generators may take electrons as massless.
-MASSES = {13: 105.6584, 211: 139.5704, 321: 493.677, 2212: 938.2721}
+#: Masses in MeV (PDG 2024) by which momenta in another unit are noticed, beside those of what decays. Generators may
+#: take electrons as massless.
+MASSES = {11: 0.0, 22: 0.0, 13: 105.6584, 211: 139.5704, 321: 493.677, 2212: 938.2721}
 
 #: Relative differences of the squared mass that are taken for rounding: of itself, and of the squared energy, since a
 #: text with eight digits has no more.
 _OF_MASS, _OF_ENERGY = 0.2, 1e-6
+
+#: The same of what is taken as massless, of its squared energy beyond 1 MeV: generators round it.
+_OF_LIGHT = 1e-3
 
 
 def check(place: str, columns: Mapping[str, npt.NDArray[Any]], event: str = "event") -> None:
@@ -80,12 +86,14 @@ def _check_motion(place: str, columns: Mapping[str, npt.NDArray[Any]], event: st
 
 
 def _check_masses(place: str, columns: Mapping[str, npt.NDArray[Any]], event: str) -> None:
-    species = np.abs(columns["pdg"])
+    species, stable = np.abs(columns["pdg"]), columns["stable"] != 0
     squared = columns["energy"] ** 2
     found = squared - sum(columns[name] ** 2 for name in ("px", "py", "pz"))
-    for number, mass in MASSES.items():
-        off = np.abs(found - mass**2) > _OF_MASS * mass**2 + _OF_ENERGY * squared
-        bad = off & (species == number) & (columns["stable"] != 0)
+    of_chains = {number: mass for number, (mass, _) in LIFETIMES.items()} if not stable.all() else {}
+    for number, mass in (*MASSES.items(), *of_chains.items()):
+        tolerance = _OF_MASS * mass**2 + _OF_ENERGY * squared if mass else 1 + _OF_LIGHT * squared
+        among = ~stable if number in of_chains else stable
+        bad = (np.abs(found - mass**2) > tolerance) & (species == number) & among
         if bad.any():
             expected = f"that of particle {number} with its momentum and mass of {mass:.1f} MeV"
             raise _wrong(place, columns, "energy", event, bad, expected, "give energies and momenta in MeV")

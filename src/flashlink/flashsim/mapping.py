@@ -38,6 +38,7 @@ from flashlink.flashsim.likelihoods import COMBINED, PROBABILITIES, combined
 from flashlink.flashsim.limits import check
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 from flashlink.flashsim.settings import read_toml
+from flashlink.flashsim.units import watched
 
 #: Column of the weights in a sample of anybody's; ours have none.
 WEIGHT = "weight"
@@ -150,10 +151,8 @@ def take_in(paths: Sequence[Path], mapping: Path, kind: str) -> Iterator[Columns
     section: Section = getattr(read_mapping(mapping), kind)
     schema = GENERATED if kind == "generated" else LEARNED
     pieces = _pieces(paths, section, schema, f"{mapping}: {kind}")
-    for columns in whole_events(pieces, ", ".join(map(str, paths))):
-        order = np.lexsort((columns["particle"], columns["event"]))
-        columns = {name: column[order] for name, column in columns.items()}
-        check(f"{mapping}: {kind}", columns)
+    whole = whole_events(pieces, ", ".join(map(str, paths)))
+    for columns in watched((_ordered(columns, f"{mapping}: {kind}") for columns in whole), f"{mapping}: {kind}"):
         yield columns if kind == "generated" else columns | _that_follow(columns)
 
 
@@ -174,6 +173,12 @@ def _read(paths: Sequence[Path], section: Section, schema: Mapping[str, str], pl
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     if not parts or not len(columns["event"]):
         raise wrong(place, "no row", "at least one that the selection leaves")
+    (columns,) = watched([_ordered(columns, place)], place)
+    return columns
+
+
+def _ordered(columns: Columns, place: str) -> Columns:
+    """The same by event and particle, within the limits."""
     order = np.lexsort((columns["particle"], columns["event"]))
     columns = {name: column[order] for name, column in columns.items()}
     check(place, columns)

@@ -20,9 +20,10 @@ from flashlink.flashsim.parameterizations.identification import VARIABLES as LIK
 from flashlink.flashsim.parameterizations.identification import Identification
 from flashlink.flashsim.parameterizations.resolution import QUALITY, Resolution, Tracks
 from flashlink.flashsim.parameterizations.vertex import Vertex
-from flashlink.flashsim.samples import VERTEX_COVARIANCE
+from flashlink.flashsim.samples import TRACK_PARAMETERS, VERTEX_COVARIANCE
 from flashlink.flashsim.states import Columns, covariances, moved, states, true_states, vertex_covariances
 from flashlink.flashsim.tables import FORMAT, Tables, Training
+from flashlink.flashsim.units import check_errors, check_values
 
 #: Fewer reconstructed particles than this cannot fill the bins.
 LEAST_TRACKS = 1000
@@ -30,6 +31,9 @@ LEAST_TRACKS = 1000
 
 #: Median ratio of reconstructed and true momenta that no detector reaches; a wrong unit is a factor of 1000.
 _OFF = 2.0
+
+#: Tracks that are looked at for their units.
+_LOOKED_AT = 20_000
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def match(generated: Columns, reference: Columns, least: int = LEAST_TRACKS) -> 
     _check(reference, rows, particles, least)
     category = _categories(len(particles["event"]), rows, reference["category"])
     tracks, truth = _selected(reference, rows >= 0), _selected(particles, rows[rows >= 0])
-    _check_units(tracks, truth)
+    check_units("reference sample", tracks, truth)
     return Matched(generated, reference, particles, category, tracks, truth)
 
 
@@ -170,15 +174,38 @@ def _check(reference: Columns, rows: npt.NDArray[np.int64], simulated: Columns, 
         )
 
 
-def _check_units(tracks: Columns, truth: Columns) -> None:
-    """Momenta, as those of most tracks are, tell whether both samples are in the same units."""
+def check_units(place: str, tracks: Columns, truth: Columns) -> None:
+    """Check tracks against their true particles, row by row: what most of them have tells the units.
+
+    Args:
+        place: The sample, for the message.
+        tracks: Columns of a reconstructed sample.
+        truth: Of the generated particle of each.
+
+    Raises:
+        RequestError: A column, or one of the covariance, is in another unit than its particles are.
+    """
+    if not len(tracks["event"]):
+        return
+    tracks, truth = ({name: column[:_LOOKED_AT] for name, column in sample.items()} for sample in (tracks, truth))
     true = np.sqrt(sum(truth[name] ** 2 for name in ("px", "py", "pz")))
     ratio = float(np.median(np.abs(tracks["qop"]) * true))
     if not 1 / _OFF < ratio < _OFF:
         raise wrong(
-            "reference sample: column qop, times the true momentum (median)", float(f"{ratio:.3g}"), "about 1",
+            f"{place}: column qop, times the true momentum (median)", float(f"{ratio:.3g}"), "about 1",
             "give qop in 1/MeV, or its unit in the mapping",
         )  # fmt: skip
+    line, z = true_states(truth)
+    for name, true in zip((*TRACK_PARAMETERS, "z"), (*line.T, z), strict=True):
+        check_values(place, tracks, name, true)
+    residual = residuals(tracks, truth).residual
+    for name, difference in zip(TRACK_PARAMETERS, residual.T, strict=True):
+        check_errors(place, tracks, f"cov_{name}_{name}", difference)
+    events = first_rows(tracks["event"])
+    tracks, truth = _selected(tracks, events), _selected(truth, events)
+    for axis in "xyz":
+        check_values(place, tracks, f"pv_{axis}", truth[f"pv_{axis}"])
+        check_errors(place, tracks, f"pv_cov_{axis}_{axis}", tracks[f"pv_{axis}"] - truth[f"pv_{axis}"])
 
 
 def _categories(

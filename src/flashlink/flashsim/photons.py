@@ -16,6 +16,7 @@ from flashlink.flashsim.parameterizations.photons import Clusters, PhotonConditi
 from flashlink.flashsim.random import Draws
 from flashlink.flashsim.samples import CLUSTER_COVARIANCE, PHOTONS
 from flashlink.flashsim.states import symmetric
+from flashlink.flashsim.units import check_errors, check_values
 
 #: Columns of the clusters of the flash simulation.
 SIMULATED_PHOTONS = PHOTONS | {"extrapolated": "bool"}
@@ -75,7 +76,19 @@ def matched_clusters(generated: Columns, clusters: Columns, z: float) -> tuple[P
     if len(rows) < LEAST_CLUSTERS:
         raise RequestError(f"photon sample: {len(rows)} clusters are not the {LEAST_CLUSTERS} that are needed at least")
     condition = PhotonCondition.of(photons, z)
+    check_clusters("photon sample", clusters, condition[rows])
     return condition, rows, residuals(clusters, condition[rows])
+
+
+def check_clusters(place: str, clusters: Columns, condition: PhotonCondition) -> None:
+    """Check clusters against their photons, row by row.
+
+    Raises:
+        RequestError: A column, or one of the covariance, is in another unit than the photons are.
+    """
+    for name, true in (("x", condition.x), ("y", condition.y), ("energy", 10**condition.log_e)):
+        check_values(place, clusters, name, true)
+        check_errors(place, clusters, f"cov_{name}_{name}", clusters[name] - true)
 
 
 def residuals(clusters: Columns, condition: PhotonCondition) -> Clusters:

@@ -17,8 +17,8 @@ from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.matching import first_rows, rows_of
 from flashlink.flashsim.parameterizations.condition import Condition
 from flashlink.flashsim.parameterizations.photons import PhotonCondition
-from flashlink.flashsim.parameterize import check_truth, residuals
-from flashlink.flashsim.photons import calorimeter_z, photons_of
+from flashlink.flashsim.parameterize import check_truth, check_units, residuals
+from flashlink.flashsim.photons import calorimeter_z, check_clusters, photons_of
 from flashlink.flashsim.photons import residuals as cluster_residuals
 from flashlink.flashsim.samples import GENERATED, HITS, LONG, PHOTONS, RECONSTRUCTED, TRACK_PARAMETERS
 from flashlink.flashsim.states import vertex_covariances
@@ -126,10 +126,11 @@ class Pair:
         photons = photons_of(self.generated)
         condition = PhotonCondition.of(photons, z)
         sides = []
-        for side, clusters in zip(self.sides, (reference, flash), strict=True):
+        for name, side, clusters in zip(("reference", "flash"), self.sides, (reference, flash), strict=True):
             rows = rows_of(clusters["event"], clusters["particle"], photons["event"], photons["particle"])
             found = np.zeros(len(photons["event"]), dtype=bool)
             found[rows] = True
+            check_clusters(f"{name} photons", clusters, condition[rows])
             groups = side.groups | {"photon": _photons(clusters, condition[rows], z)}
             sides.append(replace(side, groups=groups, photons=found))
         return replace(self, reference=sides[0], flash=sides[1], photons=_photon_conditions(condition, z))
@@ -206,6 +207,7 @@ def _side(name: str, generated: Columns, particles: Columns, sample: Columns) ->
     row = rows_of(particles["event"], particles["particle"], sample["event"], sample["particle"])
     made = row >= 0
     tracks, truth = _rows(sample, row[made]), _rows(particles, made)
+    check_units(f"{name} sample", tracks, truth)
     known = conditions(truth) | {"category": tracks["category"].astype(np.float64)}
     identification = {name: np.asarray(tracks[name], dtype=np.float64) for name in ("is_muon", *PARTS)}
     groups = {
