@@ -54,6 +54,10 @@ def samples(toy):
     return generated, toy[1](seen, seed=2), toy[1](seen, seed=3)
 
 
+def toy_thresholds(**values):
+    return Thresholds(**({"pull": TOY.pull} | values))
+
+
 def missed(numbers, thresholds=TOY):
     return [check.name for check in verdict(numbers, thresholds) if check.holds is False]
 
@@ -137,6 +141,16 @@ def test_an_efficiency_that_is_off_in_one_place_is_seen(samples, alike):
     lost = where & (flash["category"] == LONG) & (np.random.default_rng(1).uniform(size=len(where)) < 0.25)
     pair = Pair.of(generated, reference, {name: flash[name][~lost] for name in flash})
     assert missed(replace(alike, efficiencies=tuple(efficiencies(pair)))) == ["efficiency of long tracks in bins"]
+
+
+def test_hadrons_that_are_muons_too_often_are_seen_where_a_difference_of_shares_would_not_be(samples, alike):
+    generated, reference, flash = samples
+    # twice as many: one in fifty more, of one in fifty
+    more = (np.abs(flash["true_pdg"]) == 211) & (np.random.default_rng(1).uniform(size=len(flash["p"])) < 0.018)
+    pair = Pair.of(generated, reference, flash | {"is_muon": flash["is_muon"] | more})
+    found = replace(alike, efficiencies=tuple(efficiencies(pair)))
+    assert missed(found, toy_thresholds(misidentification=(0.9, 1.1))) == ["is_muon of hadrons in bins"]
+    assert missed(found, toy_thresholds(misidentification=(0.2, 5.0))) == []
 
 
 def test_likelihoods_that_tell_less_are_seen_in_the_curves(samples):
@@ -251,5 +265,5 @@ def test_samples_of_other_events_with_the_same_numbers_are_refused(files, sample
 
 def test_unknown_thresholds_are_refused(tmp_path):
     (tmp_path / "t.toml").write_text("aux = 0.6\n")
-    with pytest.raises(RequestError, match="the keys are auc, pull, efficiency"):
+    with pytest.raises(RequestError, match="the keys are auc, pull, efficiency, misidentification"):
         read_thresholds(tmp_path / "t.toml")

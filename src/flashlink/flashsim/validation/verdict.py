@@ -32,6 +32,10 @@ _CHANCE = 0.05
 _ERRORS_ASIDE = ", two errors aside"
 
 
+#: Species that have is_muon by decays in flight, punch-through and hits of others.
+_HADRONS = ("pion", "kaon", "proton")
+
+
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a flash simulation has to reach; a TOML file may set each.
 
@@ -39,6 +43,7 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         auc: Of the two-sample tests, at most.
         pull: Width of the pulls of long tracks, from and to; of vertices and photons relative to the reference.
         efficiency: Difference of an efficiency from the reference's in any bin, at most.
+        misidentification: Share of hadrons with is_muon over the reference's in any bin, from and to.
         identification: The same of the efficiency of identification at equal misidentification.
         mass: Relative difference of the width of a mass, at most.
         distance: Of the cumulative distributions of a variable in any bin, at most.
@@ -50,6 +55,7 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auc: float = 0.55
     pull: tuple[float, float] = (0.95, 1.05)
     efficiency: float = 0.02
+    misidentification: tuple[float, float] = (0.67, 1.5)
     identification: float = 0.02
     mass: float = 0.03
     distance: float = 0.05
@@ -90,6 +96,7 @@ def verdict(numbers: Numbers, thresholds: Thresholds) -> list[Check]:
         *_separations(numbers, thresholds),
         *_pulls(numbers, thresholds),
         *_efficiencies(numbers, thresholds),
+        _misidentification(numbers, thresholds),
         _identification(numbers, thresholds),
         *_masses(numbers, thresholds),
         _distances(numbers, thresholds),
@@ -225,19 +232,39 @@ def _tails(numbers: Numbers, thresholds: Thresholds) -> Check:
     some = [found for found in numbers.distances if found.tails[0] > 0.5 * TAIL]
     counts = np.array([np.rint(np.multiply(found.tails, found.rows)) for found in some]).reshape(-1, 2)
     rows = np.array([found.rows for found in some]).reshape(-1, 2)
-    least, most = _ratios(counts, rows, _CHANCE / 2 / max(len(some), 1))
-    beyond = np.maximum(least - high, low - most)
-    errors = np.abs(np.subtract(*(counts / rows).T)) / np.sqrt((TAIL / rows).sum(axis=1))
-    excesses = [
-        _Excess(
-            float(beyond[k]),
-            float(errors[k]),
-            f"{found.variable}, {found.bin}: {counts[k, 1]:.0f} of {rows[k, 1]} for {counts[k, 0]:.0f} of {rows[k, 0]}",
-        )
-        for k, found in enumerate(some)
-    ]
+    excesses = _beyond_ratios(counts, rows, thresholds.tail, [f"{found.variable}, {found.bin}" for found in some])
     name = f"tails of {TAIL:g} of every variable in every bin"
     return _worst(name, f"{low} to {high} times, chance aside", excesses)
+
+
+def _misidentification(numbers: Numbers, thresholds: Thresholds) -> Check:
+    """Hadrons with is_muon are so few that the difference of their shares tells little: their ratio does."""
+    low, high = thresholds.misidentification
+    some = [found for found in numbers.efficiencies if found.what == "is_muon" and found.species in _HADRONS]
+    shares = np.array([(found.reference, found.flash) for found in some]).reshape(-1, 2)
+    rows = np.array([found.rows for found in some]).reshape(-1, 2)
+    texts = [f"{found.species}, {found.bin}" for found in some]
+    excesses = _beyond_ratios(np.rint(shares * rows), rows, thresholds.misidentification, texts)
+    return _worst("is_muon of hadrons in bins", f"{low} to {high} times, chance aside", excesses)
+
+
+def _beyond_ratios(
+    counts: Floats, rows: Integers, limits: tuple[float, float], places: Sequence[str]
+) -> list[_Excess]:  # fmt: skip
+    """Counts of rows, reference and flash, each of shape (bins, 2), whose shares have ratios within limits or not."""
+    low, high = limits
+    least, most = _ratios(counts, rows, _CHANCE / 2 / max(len(places), 1))
+    beyond = np.maximum(least - high, low - most)
+    share = np.maximum(counts.sum(axis=1), 1) / rows.sum(axis=1)
+    errors = np.abs(np.subtract(*(counts / rows).T)) / np.sqrt((share[:, None] / rows).sum(axis=1))
+    texts = [
+        f"{flash:.0f} of {of[1]} for {reference:.0f} of {of[0]}"
+        for (reference, flash), of in zip(counts, rows, strict=True)
+    ]
+    return [
+        _Excess(float(excess), float(error), f"{place}: {text}")
+        for excess, error, place, text in zip(beyond, errors, places, texts, strict=True)
+    ]
 
 
 def _ratios(counts: Floats, rows: Integers, chance: float) -> tuple[Floats, Floats]:
