@@ -112,6 +112,7 @@ def test_a_state_of_a_later_version_is_not_final() -> None:
         ("AssocGrpCpuLimit", QUEUED, "its association is at its limit"),
         ("AssocMaxNodePerJobLimit", HELD, "it asks for more than its association may"),
         ("ReqNodeNotAvail, UnavailableNodes:n[1-3]", QUEUED, "nodes that it needs are not available"),
+        ("Nodes required for job are DOWN, DRAINED or reserved for jobs", QUEUED, "nodes that it needs are down, or"),
         ("JobHeldAdmin", HELD, "held by an administrator"),
         ("launch failed requeued held", HELD, "held because it could not be started"),
         ("BadConstraints", HELD, "no node can ever satisfy what it asks for"),

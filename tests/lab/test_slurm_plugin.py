@@ -109,6 +109,58 @@ def test_a_pod_with_a_gpu_gets_the_flavour_that_has_one(plugin: SlurmPlugin, clu
 
 
 @pytest.mark.parametrize("cluster", ["plain"], indirect=True)
+def test_containers_see_the_gpus_that_slurm_gave_their_jobs(plugin: SlurmPlugin, marks: Path) -> None:
+    """Two pretended GPUs: to Slurm they are files of the lab."""
+    one = {"resources": {"limits": {"nvidia.com/gpu": "1", "cpu": "100m", "memory": "64Mi"}}}
+    mount = {"volumeMounts": [{"name": "marks", "mountPath": "/marks"}]}
+    volumes = [{"name": "marks", "hostPath": {"path": str(marks)}}]
+    show = 'echo "$CUDA_VISIBLE_DEVICES"; until [ -e /marks/go ]; do sleep 0.1; done'
+    pods = [plugin.send(show, volumes=volumes, main={**one, **mount}) for _ in range(2)]
+    try:
+        for pod in pods:
+            pod.until(lambda state: "running" in state)
+        plain = plugin.send('echo "[$CUDA_VISIBLE_DEVICES]"')
+        assert plain.end()["exitCode"] == 0
+        assert plain.logs() == "[]\n"
+        late = plugin.send(show, volumes=volumes, main={**one, **mount})
+        late.until(lambda state: "free resources" in state.get("waiting", {}).get("message", ""))
+    finally:
+        (marks / "go").touch()
+    assert [pod.end()["exitCode"] for pod in (*pods, late)] == [0, 0, 0]
+    assert sorted(pod.logs() for pod in pods) == ["0\n", "1\n"]
+    assert late.logs() in ("0\n", "1\n")
+    second = {"name": "second", "image": "shell", "command": ["sh", "-c", show], **one, **mount}
+    both = plugin.prepare(show, volumes=volumes, main={**one, **mount})
+    both.body["spec"]["containers"].append(second)
+    both.create()
+    assert both.end()["exitCode"] == 0
+    assert [both.logs(container) for container in ("main", "second")] == ["0\n", "1\n"]
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("flavours", r"asks for .* 3 GPUs .* fits none of this site's flavours .*gpu: 0 to 2 GPUs"),
+        ("commands", "Slurm: .*[Rr]equested node configuration is not available"),
+        ("rest", "Slurm: .*[Rr]equested node configuration is not available"),
+    ],
+)
+def test_more_gpus_than_a_node_has_are_refused(lab: Any, plain_slurm: Cluster, way: str, words: str) -> None:
+    folder = plain_slurm.work / f"gpus-{time.time_ns()}"
+    folder.mkdir()
+    SlurmPlugin.conf = plain_slurm.endpoints["SLURM_CONF"]
+    options: dict[str, Any] = {"flavours": [{"name": "gpu", "partition": "booster", "gpus": 2}]}
+    if way != "flavours":
+        options = {**plain_slurm.rest(folder), "shell": ["bash"]} if way == "rest" else {}
+    plugin = SlurmPlugin(folder, lab.user, lab.images, {"system": "slurm", "options": options})
+    try:
+        with pytest.raises(FlashlinkError, match=words):
+            plugin.send("true", main={"resources": {"limits": {"nvidia.com/gpu": "3"}}})
+    finally:
+        plugin.end()
+
+
+@pytest.mark.parametrize("cluster", ["plain"], indirect=True)
 def test_a_job_that_is_requeued_waits_and_tells_the_end_of_its_second_run(
     send: Callable[..., Pod], cluster: Cluster, marks: Path
 ) -> None:

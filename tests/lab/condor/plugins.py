@@ -162,18 +162,18 @@ class Pod:
         ended: dict[str, Any] = self.until(lambda state: "terminated" in state, seconds)["terminated"]
         return ended
 
-    def logs(self, **options: Any) -> str:
-        """All that its container wrote, as far as `options` of interLink go."""
-        return "".join(self._log(**options))
+    def logs(self, container: str = "main", **options: Any) -> str:
+        """All that a container wrote, as far as `options` of interLink go."""
+        return "".join(self._log(container, **options))
 
     def follow(self) -> Iterator[str]:
         """What its container writes, as it comes: what ``flashlink logs -f`` shows."""
         return self._log(Follow=True)
 
-    def _log(self, **options: Any) -> Iterator[str]:
+    def _log(self, container: str = "main", **options: Any) -> Iterator[str]:
         metadata = self.body["metadata"]
         names = metadata["name"], metadata.get("namespace", "default")
-        request = LogRequest(self.uid, "main", *names, Opts=LogOptions(**options))
+        request = LogRequest(self.uid, container, *names, Opts=LogOptions(**options))
         return (piece.decode() for piece in self.plugin.client.logs(request))
 
     def delete(self, grace: int | None = None) -> None:

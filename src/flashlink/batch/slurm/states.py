@@ -84,6 +84,7 @@ REASONS: Mapping[str, tuple[JobState, str]] = {
     "BeginTime": (_Q, "its time to start has not come"),
     "Licenses": (_Q, "waits for a license"),
     "ReqNodeNotAvail*": (_Q, "nodes that it needs are not available"),
+    "Nodes_required_for_job_are_*": (_Q, "nodes that it needs are down, or kept for jobs before it"),
     "PartitionDown": (_Q, "its partition is down"),
     "PartitionInactive": (_Q, "its partition is inactive"),
     "Prolog": (_Q, "its node is being prepared"),
