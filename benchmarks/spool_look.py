@@ -34,13 +34,13 @@ def site(count: int) -> Iterator[tuple[Spool, list[Job]]]:
 
 
 def job(folder: Path, number: int) -> Job:
-    """One of them."""
+    """One of them, of which all is here that it has written so far."""
     uid = f"00000000-0000-4000-8000-{number:012}"
     there, here = folder / "spool" / uid, folder / "work" / uid
-    for place in (there / "logs", here):
-        place.mkdir(parents=True)
-    for file, size in {"journal": 300, "job.log": 100, "logs/main.0.log": 1000, "logs/main.0.times": 100}.items():
-        (there / file).write_text("x" * size)
+    for place in (there, here):
+        (place / "logs").mkdir(parents=True)
+        for file, size in {"journal": 300, "job.log": 100, "logs/main.0.log": 1000, "logs/main.0.times": 100}.items():
+            (place / file).write_text("x" * size)
     return Job(number, uid, str(there), home=str(here))
 
 
@@ -57,8 +57,6 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     for count in map(int, sys.argv[1:] or ("200", "1000")):
         with site(count) as (spool, jobs):
-            while spool.follow(jobs) < count:
-                pass
             quiet = min(look(spool, jobs) for _ in range(3))
             for each in jobs[:WRITE]:
                 with Path(each.folder, "logs", "main.0.log").open("a") as log:

@@ -56,10 +56,10 @@ def growth(root: str, here: Mapping[str, Mapping[str, int]], seconds: int) -> Co
         here: Uid to names and sizes of what is here, in the order in which the jobs are looked at.
         seconds: After which there is no answer.
     """
-    lines = (" ".join([uid, *(f"{name}={size}" for name, size in files.items())]) for uid, files in here.items())
+    known = (f"{size} {uid}/{name}\n" for uid, files in here.items() for name, size in files.items())
     bounds = (LOOK, MOST, MOST_PIECES, MOST_OF_FILE)
     words = ("bash", "-c", text("growth.sh"), root, *map(str, bounds))
-    return Command(words, "".join(f"{line}\n" for line in lines), seconds)
+    return Command(words, "".join((" ".join(here), "\n", *known)), seconds)
 
 
 def news(answer: Answer) -> tuple[dict[str, News], int]:

@@ -1,36 +1,48 @@
 # shellcheck shell=bash
 # Tells what the files of jobs have grown by: runs where they are, as `bash -c TEXT ROOT SECONDS BYTES PIECES MOST`, so $0 is the
-# folder that holds a folder for each job. On standard input a job a line, in the order in which they are looked at: its uid,
-# and NAME=SIZE of each of its files that the plugin has.
+# folder that holds a folder for each job. On standard input a line with the uids of the jobs, in the order in which they are
+# looked at, and then a line `SIZE UID/NAME` of each of their files that the plugin has.
 #
 # Answers with lines: `grown UID/NAME SIZE OFFSET COUNT`, with SIZE that of the file, and COUNT, at most MOST, of its bytes
 # from OFFSET on to follow; `gone UID/NAME`; `looked N`, of so many of the jobs; and all those bytes as one line of base64. It
-# begins with no further job after SECONDS, BYTES or PIECES.
+# begins with no further jobs after SECONDS, and tells of no further one after BYTES or PIECES.
+#
+# Bash is slow, with long strings above all, and most files of most jobs are as they were: sort and comm find those that are not.
 
 cd -- "$0" || exit
+set -f
 seconds=$1 bytes=$2 pieces=$3 most=$4
-declare -A have=() names=() size=() new=()
-jobs=() told=()
-while read -r uid files; do
-  jobs+=("$uid")
-  names[$uid]=''
-  for each in $files; do
-    names[$uid]+=" ${each%=*}"
-    have[$uid/${each%=*}]=${each##*=}
-  done
-done
+declare -A have=() size=() new=() gone=()
+told=()
+IFS=' ' read -r -a jobs
+exec 5<&0
 
 # JOB...: sizes of their files. The journals come first: what a journal tells of, the logs that are listed after it have.
 list() {
-  local length path
-  while read -r length path; do
-    [[ $path != *[!A-Za-z0-9._/-]* ]] || continue # no file of a job; and no regular expression, as they are slow here
-    size[$path]=$length
-    [ "$length" = "${have[$path]:-0}" ] || new[${path%%/*}]+=" ${path#*/}"
-  done < <(
-    find "$@" -mindepth 1 -maxdepth 1 -type f '(' -name journal -o -name job.log ')' -printf '%s %p\n' 2>/dev/null
-    find "${@/%//logs}" -mindepth 1 -maxdepth 1 -type f -printf '%s %p\n' 2>/dev/null
-  )
+  find "$@" -mindepth 1 -maxdepth 1 -type f '(' -name journal -o -name job.log ')' -printf '%s %p\n' 2>/dev/null
+  find "${@/%//logs}" -mindepth 1 -maxdepth 1 -type f -printf '%s %p\n' 2>/dev/null
+}
+
+# What is not the same here and there: of here as it is, of there after a tab.
+compare() { comm -3 <(sort <&5) <(printf '%s' "$there" | sort); }
+
+note_changes() {
+  local line length path
+  while IFS= read -r line; do
+    path=${line#* } length=${line%% *}
+    length=${length#$'\t'}
+    # No file of a job has another name; and a size that is none came of a newline in one.
+    [[ $path && $path != *[!A-Za-z0-9._/-]* && $length && $length != *[!0-9]* ]] || continue
+    if [[ $line == $'\t'* ]]; then
+      size[$path]=$length
+      new[${path%%/*}]+=" ${path#*/}"
+    else
+      have[$path]=$length
+    fi
+  done < <(compare)
+  for path in "${!have[@]}"; do
+    [[ $path != */logs/* || ${size[$path]:-} || -e $path || ! -d ${path%/*} ]] || gone[${path%%/*}]+=" ${path#*/}"
+  done
 }
 
 # PATH. A file that is shorter than it was here was begun anew, and gives nothing this time.
@@ -56,20 +68,22 @@ tell_job() {
       return 1
     fi
   done
-  for name in ${names[$1]}; do
-    [[ $name != logs/* || ${size[$1/$name]:-} || -e $1/$name || ! -d $1/logs ]] || printf 'gone %s\n' "$1/$name"
-  done
+  for name in ${gone[$1]:-}; do printf 'gone %s\n' "$1/$name"; done
   [ -z "$journal" ] || tell "$1/journal"
 }
 
+listed=0 there=''
+while ((listed < ${#jobs[@]} && SECONDS < seconds)); do
+  there+=$(list "${jobs[@]:listed:250}")$'\n'
+  ((listed += 250))
+done
+note_changes
 looked=0
-while ((looked < ${#jobs[@]} && SECONDS < seconds)); do
-  chunk=("${jobs[@]:looked:200}")
-  list "${chunk[@]}"
-  for job in "${chunk[@]}"; do
-    if ((bytes <= 0 || pieces <= 0)) || ! tell_job "$job"; then break 2; fi
-    ((++looked))
-  done
+for job in "${jobs[@]:0:listed}"; do
+  if [ "${new[$job]:-}${gone[$job]:-}" ]; then
+    if ((bytes <= 0 || pieces <= 0)) || ! tell_job "$job"; then break; fi
+  fi
+  ((++looked))
 done
 printf 'looked %s\n' "$looked"
 for ((at = 0; at < ${#told[@]}; at += 3)); do
