@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from flashlink.flashsim.report.fits import crystal_ball, expected_half_width, fit_peak, sigma68
+from flashlink.flashsim.report.fits import crystal_ball, expected_half_width, fit_peak, sigma68, sigma68_error
+from flashlink.flashsim.report.statistics import median
 
 
 def sample(seed, signal=2000, background=1000, width=9.0):
@@ -47,3 +48,17 @@ def test_widths():
     assert 5 < expected_half_width(np.array([5.0, 20.0])) < 20
     assert np.isnan(expected_half_width(np.zeros(0)))
     assert sigma68(np.random.default_rng(1).normal(3, 2, 100_000)) == pytest.approx(2, rel=0.01)
+
+
+def test_the_width_of_a_normal_distribution_and_its_error():
+    samples = np.random.default_rng(1).normal(3, 2, (2000, 400))
+    widths = [sigma68(sample) for sample in samples]
+    assert np.mean(widths) == pytest.approx(2, rel=0.01)
+    assert np.std(widths) == pytest.approx(sigma68_error(2, 400), rel=0.05)
+
+
+def test_medians_fluctuate_as_their_errors_say():
+    values = np.repeat(np.arange(500) + 0.5, 200)
+    quantity = np.random.default_rng(2).normal(3, 2, len(values))
+    found = median(values, quantity, np.arange(501.0))
+    assert np.std((found.value - 3) / found.low) == pytest.approx(1, abs=0.08)

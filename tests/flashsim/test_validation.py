@@ -12,7 +12,7 @@ from flashlink.flashsim.chunks import digests
 from flashlink.flashsim.files import write
 from flashlink.flashsim.samples import GENERATED, LONG, RECONSTRUCTED
 from flashlink.flashsim.simulate import provenance
-from flashlink.flashsim.validation.distances import correlations, distance, distances, width
+from flashlink.flashsim.validation.distances import correlations, distance, distances
 from flashlink.flashsim.validation.efficiencies import efficiencies
 from flashlink.flashsim.validation.identification import curve, curves
 from flashlink.flashsim.validation.masses import closures, decays
@@ -199,10 +199,6 @@ def test_the_classifier_finds_what_only_two_variables_together_show():
     assert found.rows == 4000
     assert found.auc > 0.8
     assert {name for name, _ in found.by} == {"a", "b"}
-
-
-def test_the_width_of_a_normal_distribution_is_its_standard_deviation():
-    assert width(np.random.default_rng(1).normal(3, 2, 100_000)) == pytest.approx(2, rel=0.01)
 
 
 @pytest.fixture

@@ -160,6 +160,12 @@ def sigma68(values: Floats) -> float:
     return float(high - low) / 2
 
 
+def sigma68_error(value: float, rows: int) -> float:
+    """Statistical error of `sigma68`, for so many values of a normal distribution: 0.96 / sqrt(rows) of it."""
+    # Two quantiles at density 0.242/sigma: variances 2.28/n, covariance 0.43/n.
+    return 0.962 * value / float(np.sqrt(rows))
+
+
 def _density(parameters: Floats, mass: Floats, low: float, high: float) -> Floats:
     signal, centre, width, tail, background, slope = parameters
     grid = np.linspace(low, high, 401)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from hist.intervals import clopper_pearson_interval
 
 from flashlink.flashsim.report.drawing import Points
-from flashlink.flashsim.report.fits import sigma68
+from flashlink.flashsim.report.fits import sigma68, sigma68_error
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -31,24 +31,28 @@ def efficiency(values: Floats, passed: Mask, edges: Floats) -> Points:
 
 def resolution(values: Floats, residuals: Floats, edges: Floats) -> Points:
     """Half-width of the central 68 % of the residuals of each bin."""
-    return profile(values, residuals, edges, sigma68)
+    return _profile(values, residuals, edges, sigma68, sigma68_error)
 
 
 def median(values: Floats, quantity: Floats, edges: Floats) -> Points:
-    """Median of a quantity in each bin; its errors are those of the mean of a Gaussian of the same width."""
-    return profile(values, quantity, edges, lambda entries: float(np.median(entries)))
+    """Median of a quantity in each bin; its errors are those of the median of a Gaussian, sqrt(pi / 2 n) of sigma."""
+
+    def error(width: float, entries: int) -> float:
+        return float(np.sqrt(np.pi / 2 / entries)) * width
+
+    return _profile(values, quantity, edges, lambda entries: float(np.median(entries)), error)
 
 
-def profile(values: Floats, quantity: Floats, edges: Floats, statistic: Callable[[Floats], float]) -> Points:
-    """A statistic of the quantity in each bin.
-
-    Its error is that of the 68 % half-width of a Gaussian, 0.96 sigma / sqrt(n).
-    """
+def _profile(
+    values: Floats, quantity: Floats, edges: Floats, statistic: Callable[[Floats], float],
+    error_of: Callable[[float, int], float],
+) -> Points:  # fmt: skip
+    """A statistic of the quantity in each bin, and its error by the width of the quantity and the number of entries."""
     where = np.digitize(values, edges) - 1
     value, error = np.full(len(edges) - 1, np.nan), np.full(len(edges) - 1, np.nan)
     for number in range(len(value)):
         entries = quantity[where == number]
         if len(entries) >= LEAST:
             value[number] = statistic(entries)
-            error[number] = 0.96 * sigma68(entries) / np.sqrt(len(entries))
+            error[number] = error_of(sigma68(entries), len(entries))
     return Points(value, error, error)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from flashlink.flashsim.report.fits import sigma68, sigma68_error
 from flashlink.flashsim.samples import TRACK_PARAMETERS
 from flashlink.flashsim.validation.sample import Floats, Group, Mask, Pair, Side, Variables
 
@@ -168,20 +169,8 @@ def pulls(pair: Pair) -> Iterator[Pull]:
             if min(here.sum(), there.sum()) >= LEAST:
                 for parameter in parameters:
                     values = [group.variables[f"pull {parameter}"] for group in (ours, theirs)]
-                    found = width(values[1][there])
-                    yield Pull(parameter, bin_, width(values[0][here]), found, width_error(found, int(there.sum())))
-
-
-def width(values: Floats) -> float:
-    """Half the central interval of 68 %."""
-    low, high = np.quantile(values, [0.1587, 0.8413])
-    return float(high - low) / 2
-
-
-def width_error(value: float, rows: int) -> float:
-    """Statistical error of `width`, for values of a normal distribution: 0.96 / sqrt(rows) of it."""
-    # Two quantiles at density 0.242/sigma: variances 2.28/n, covariance 0.43/n.
-    return 0.962 * value / float(np.sqrt(rows))
+                    found = sigma68(values[1][there])
+                    yield Pull(parameter, bin_, sigma68(values[0][here]), found, sigma68_error(found, int(there.sum())))
 
 
 def _pulled(side: Side, name: str) -> Group:

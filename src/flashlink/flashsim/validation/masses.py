@@ -12,9 +12,9 @@ import numpy.typing as npt
 from flashlink.flashsim.files import Columns
 from flashlink.flashsim.kinematics import combined, mass_error, pdg_mass
 from flashlink.flashsim.matching import rows_of
+from flashlink.flashsim.report.fits import sigma68, sigma68_error
 from flashlink.flashsim.samples import LONG
 from flashlink.flashsim.states import covariances, states
-from flashlink.flashsim.validation.distances import width, width_error
 from flashlink.flashsim.validation.sample import Floats, Pair, Side
 
 Integers = npt.NDArray[np.int64]
@@ -67,9 +67,9 @@ def closures(pair: Pair) -> Iterator[Closure]:
         counts = (len(found[0][0]), len(found[1][0]))
         if min(counts) < LEAST:
             continue
-        ours, theirs = (width(difference) for difference, _ in found)
-        error = np.hypot(width_error(1, counts[0]), width_error(1, counts[1])) * theirs / ours
-        pulls = (width(found[0][0] / found[0][1]), width(found[1][0] / found[1][1]))
+        ours, theirs = (sigma68(difference) for difference, _ in found)
+        error = np.hypot(sigma68_error(1, counts[0]), sigma68_error(1, counts[1])) * theirs / ours
+        pulls = (sigma68(found[0][0] / found[0][1]), sigma68(found[1][0] / found[1][1]))
         yield Closure(decay, counts, ours, theirs, float(error), pulls)
 
 
