@@ -1,3 +1,4 @@
+import hashlib
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 from flashlink.cli import flashlink
 from flashlink.errors import RequestError
 from flashlink.flashsim.analyse import CANDIDATES
-from flashlink.flashsim.chunks import batches, event_numbers, read_chunks
+from flashlink.flashsim.chunks import batches, digests, event_numbers, read_chunks
 from flashlink.flashsim.files import Joined, join, read, write
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 from flashlink.flashsim.simulate import SIMULATED
@@ -61,6 +62,18 @@ def test_joining_counts_rows_and_events(chunks):
 def test_a_chunk_given_twice_is_refused(chunks):
     with pytest.raises(RequestError, match="give each chunk once"):
         read_chunks([chunks / "g0.parquet", chunks / "g0.parquet"], GENERATED)
+
+
+def test_files_that_share_one_event_are_refused(chunks, toy):
+    for name, first in (("a", 0), ("b", 4)):
+        write(chunks / f"{name}.parquet", toy[0](5, first_event=first), GENERATED, {})
+    with pytest.raises(RequestError, match=r"b.parquet: event 4 comes again, or overlaps with .*a.parquet \(to 4\)"):
+        read_chunks([chunks / "b.parquet", chunks / "a.parquet"], GENERATED)
+
+
+def test_digests_are_those_of_each_file_in_the_order_given(chunks):
+    paths = [chunks / "g1.parquet", chunks / "g0.parquet"]
+    assert digests(paths) == tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
 
 
 def test_events_out_of_order_are_refused(chunks, toy):

@@ -9,7 +9,7 @@ import uproot
 from flashlink.cli import main
 from flashlink.errors import RequestError
 from flashlink.flashsim import files, mapping
-from flashlink.flashsim.mapping import LEARNED, read_samples
+from flashlink.flashsim.mapping import LEARNED, UNITS, read_samples
 from flashlink.flashsim.oversampling import WEIGHT
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 
@@ -98,6 +98,23 @@ def test_samples_from_elsewhere_become_ours_piece_by_piece(samples, monkeypatch,
     assert main(["simulate", "ordered.root", "--seed", "1", "--output", "x.parquet"]) == 1
     assert "convert --mapping" in capsys.readouterr().err
     assert not [path for path in folder.iterdir() if path.name.startswith("x") or path.name.startswith(".")]
+
+
+def test_units_of_fractions_and_squares_are_those_of_their_parts():
+    def single(text):
+        return UNITS[text.removesuffix("2")] ** (2 if text.endswith("2") else 1)
+
+    for unit, factor in UNITS.items():
+        above, _, below = unit.partition("/")
+        assert factor == pytest.approx(single(above) / (single(below) if below else 1)), unit
+    for small, large, ratio in (
+        ("keV", "MeV", 1e3),
+        ("MeV", "GeV", 1e3),
+        ("um", "mm", 1e3),
+        ("mm", "cm", 10),
+        ("mm", "m", 1e3),
+    ):
+        assert UNITS[large] / UNITS[small] == pytest.approx(ratio)
 
 
 @pytest.mark.parametrize(

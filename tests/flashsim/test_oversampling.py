@@ -1,11 +1,13 @@
 """Generated events that are used several times: what copies share, what they do not, and their weights."""
 
+import re
+
 import numpy as np
 import pytest
 
 from flashlink.cli import main
 from flashlink.errors import RequestError
-from flashlink.flashsim.analyse import is_true
+from flashlink.flashsim.analyse import CANDIDATES, is_true
 from flashlink.flashsim.files import metadata, read, write
 from flashlink.flashsim.oversampling import APART, copy_of, original
 from flashlink.flashsim.samples import GENERATED
@@ -66,3 +68,22 @@ def test_what_cannot_be_copied_is_told(here, capsys):
         == 2
     )
     assert "--times" in capsys.readouterr().err
+
+
+def test_candidates_of_copies_know_the_truth_of_their_event(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in (
+        "generate --events 40 --seed 5 --output g.parquet",
+        "simulate g.parquet --seed 6 --times 3 --output f.parquet",
+        "analyse f.parquet --generated g.parquet --output c.parquet",
+    ):
+        assert main(command.split()) == 0
+    candidates = read(tmp_path / "c.parquet", CANDIDATES)
+    assert set(original(candidates["event"])) - set(candidates["event"]), "copies have what the event itself has not"
+    assert (candidates["true"] == is_true(candidates, read(tmp_path / "g.parquet", GENERATED))).all()
+    whole = read(tmp_path / "g.parquet", GENERATED)
+    write(tmp_path / "g.parquet", whole | {"event": whole["event"] + 1000}, GENERATED, {"kind": "generated"})
+    assert main(["analyse", "f.parquet", "--generated", "g.parquet", "--output", "o.parquet"]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"flashlink: event \d+, which has candidates, is in none of g.parquet; give the .*", error)
+    assert not (tmp_path / "o.parquet").exists()

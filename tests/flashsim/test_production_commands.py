@@ -141,7 +141,7 @@ def test_every_command_names_what_is_wrong_with_its_input(tmp_path, monkeypatch,
 
 def test_names_of_lhcb_in_root(tmp_path, generated):
     tracks, root = tmp_path / "r.parquet", tmp_path / "r.root"
-    assert main(["reference", str(generated), "--seed", "1", "--output", str(tracks)]) == 0
+    assert main(["reference", str(generated), "--seed", "2", "--output", str(tracks)]) == 0
     assert main(["convert", str(tracks), "--names", "lhcb", "--output", str(root)]) == 0
     with uproot.open(root) as file:
         branches = file["tracks"].arrays(["eventNumber", "runNumber", "PIDK", "cov_x_x"], library="np")
@@ -153,6 +153,20 @@ def test_names_of_lhcb_in_root(tmp_path, generated):
         assert names_of(schema) is names
         assert set(names) - {"run"} <= set(schema)
         assert len(set(names.values())) == len(names)
+
+
+def test_directions_and_hypotheses_keep_their_meaning_under_names_of_lhcb():
+    for name in ("x", "y", "z", "tx", "ty"):
+        assert NAMES[name] == f"TRACK_FirstState_{name.upper()}"
+    for name in ("px", "py", "pz"):
+        assert GENERATED_NAMES[name] == f"TRUEP_{name[1].upper()}"
+    for name in ("x", "y", "z"):
+        assert GENERATED_NAMES[name] == f"TRUEORIGINVERTEX_{name.upper()}"
+    for hypothesis in ("e", "mu", "k", "p"):
+        called = hypothesis.upper() if hypothesis == "k" else hypothesis
+        assert NAMES[f"dll_{hypothesis}"] == f"PID{called}"
+        assert NAMES[f"rich_dll_{hypothesis}"] == f"RichDLL{hypothesis}"
+        assert NAMES[f"prob_{hypothesis}"] == f"ProbNN{hypothesis}"
 
 
 def test_a_gun(tmp_path):

@@ -58,6 +58,13 @@ def test_covariances_are_positive_definite_and_consistent(simulated):
     assert simulated["p"] * np.abs(simulated["qop"]) == pytest.approx(1)
 
 
+def test_charges_are_those_of_the_curvature_and_of_the_particles(held_out, simulated):
+    assert (simulated["charge"] == np.sign(simulated["qop"])).all()
+    real = of(simulated, simulated["particle"] >= 0)
+    rows = rows_of(real["event"], real["particle"], held_out[0]["event"], held_out[0]["particle"])
+    assert (real["charge"] == held_out[0]["charge"][rows]).mean() > 0.999
+
+
 def test_efficiency_closes_against_momentum(held_out, simulated):
     generated, reference = held_out
     p = np.log10(np.hypot(np.hypot(generated["px"], generated["py"]), generated["pz"]))
@@ -172,5 +179,8 @@ def test_ghosts_come_as_often_as_in_training(toy, held_out):
     assert ghosts.sum() == pytest.approx(ghost.sum(), rel=0.05)
     assert (tracks["true_pdg"][ghosts] == 0).all()
     np.linalg.cholesky(covariances(tracks))
+    assert np.median(np.abs(tracks["z"] - tracks["pv_z"])[ghosts]) < 5 < np.median(np.abs(tracks["pv_z"])), (
+        "they start there"
+    )
     few, many = (tracks["tracks"] < 25), (tracks["tracks"] > 40)
     assert ghosts[many].sum() / many.sum() == pytest.approx(ghosts[few].sum() / few.sum(), rel=0.2)

@@ -28,10 +28,12 @@ def command(
     import numpy as np
 
     from flashlink import __version__
+    from flashlink.errors import RequestError
     from flashlink.flashsim.analyse import CANDIDATES, JPSI, READ, TRUTH, Selection, analyse, is_true
     from flashlink.flashsim.chunks import batches, digests, read_chunks
     from flashlink.flashsim.files import write
     from flashlink.flashsim.matching import first_rows
+    from flashlink.flashsim.oversampling import original
     from flashlink.flashsim.records import recording
 
     with recording("analyse", record) as step:
@@ -43,7 +45,11 @@ def command(
             step.tracks += len(tracks["event"])
         candidates = {name: np.concatenate([part[name] for part in found]) for name in CANDIDATES}
         if generated:
-            truth = read_chunks(generated, TRUTH, np.unique(candidates["event"]))
+            truth = read_chunks(generated, TRUTH, np.unique(original(candidates["event"])))
+            lost = np.setdiff1d(original(candidates["event"]), truth["event"])
+            if len(lost):
+                have = f"event {lost[0]}, which has candidates, is in none of {', '.join(map(str, generated))}"
+                raise RequestError(f"{have}; give the generated samples of all events")
             candidates["true"] = is_true(candidates, truth)
         noted = {"step": "analyse", "version": __version__, "selection": asdict(selection), "command": invocation()}
         write(output, candidates, CANDIDATES, noted | {"reconstructed": list(digests(reconstructed))})

@@ -297,6 +297,10 @@ def _common_schema(paths: Sequence[Path]) -> pa.Schema:
     for path in paths:
         with _opened(path) as file:
             schemas.append(file.schema_arrow.remove_metadata())
+        for field in schemas[-1]:
+            kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+            if not any(is_kind(field.type) for is_kind in kinds):
+                raise wrong(f"{path}: column {field.name}", str(field.type), "a column of numbers")
         if schemas[-1] != schemas[0]:
             raise wrong(f"{path}: columns", schemas[-1].names, f"those of {paths[0]}", "join samples of one kind")
     if _RUN in schemas[0].names or "event" not in schemas[0].names:

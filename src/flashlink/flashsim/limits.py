@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from flashlink.errors import wrong
 from flashlink.flashsim.flights import LIFETIMES
+from flashlink.flashsim.samples import DOWNSTREAM, LONG, TRACK_PARAMETERS, UPSTREAM
 
 #: Largest absolute values by column: more is no particle of a collider, or a number in another unit.
 LARGEST = {
@@ -18,11 +19,22 @@ LARGEST = {
     **dict.fromkeys(("pv_x", "pv_y", "pv_z"), 1e6),
     "multiplicity": 1e6,
     "charge": 3,
+    **dict.fromkeys(("tx", "ty"), 1e3),
+    "qop": 1,  # 1/MeV
     **dict.fromkeys(("pdg", "true_pdg"), 1.1e9),  # nuclei have ten digits
 }
 
-#: Columns that count.
+#: Columns that count, and others of which none is below 0.
 COUNTS = ("multiplicity", "tracks", "clusters", "ndf")
+_NOT_NEGATIVE = ("chi2", "vertex_hits", "upstream_hits", "station_hits")
+
+#: Squared errors.
+_SQUARES = (
+    *(f"cov_{name}_{name}" for name in (*TRACK_PARAMETERS, "energy")), *(f"pv_cov_{axis}_{axis}" for axis in "xyz")
+)  # fmt: skip
+
+#: Track categories.
+CATEGORIES = (LONG, UPSTREAM, DOWNSTREAM)
 
 #: Masses in MeV (PDG 2024) by which momenta in another unit are noticed, beside those of what decays. Generators may
 #: take electrons as massless.
@@ -52,30 +64,55 @@ def check(place: str, columns: Mapping[str, npt.NDArray[Any]], event: str = "eve
         bad = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(0, dtype=bool)
         if bad.any():
             raise _wrong(place, columns, name, event, bad, "a finite number")
-        limit = LARGEST.get(name)
+        limit = LARGEST.get(name, 1e24 if name in _SQUARES else None)
         if limit is not None and len(values) and (values.max() > limit or values.min() < -limit):
             bad = (values > limit) | (values < -limit)
             raise _wrong(place, columns, name, event, bad, f"within {limit:g} of 0; units are MeV and mm")
         if name in COUNTS and (values < 0).any():
             raise _wrong(place, columns, name, event, values < 0, "a number of particles, 0 or more")
+        if name in _NOT_NEGATIVE and (values < 0).any():
+            raise _wrong(place, columns, name, event, values < 0, "0 or more")
+        if name in (*_SQUARES, "p") and (values <= 0).any():
+            raise _wrong(place, columns, name, event, values <= 0, "above 0")
     if {"event", "particle", "mother"} <= set(columns):
-        _check_twice(place, columns)
+        _check_twice(place, columns, "particle")
+    for name in {"track", "cluster"} & set(columns):
+        _check_twice(place, columns, name)
+    if {"category", "qop", "particle"} <= set(columns):
+        _check_tracks(place, columns, event)
+    if "cluster" in columns and (columns["energy"] <= 0).any():
+        raise _wrong(place, columns, "energy", event, columns["energy"] <= 0, "above 0")
     if {"pdg", "px", "py", "pz", "energy", "stable"} <= set(columns):
         _check_motion(place, columns, event)
         _check_masses(place, columns, event)
 
 
-def _check_twice(place: str, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+def _check_twice(place: str, columns: Mapping[str, npt.NDArray[Any]], name: str) -> None:
     """A particle is keyed by its event and its number: two with the same would have the same random numbers."""
-    event, particle = columns["event"], columns["particle"]
-    ahead = (event[1:] > event[:-1]) | (event[1:] == event[:-1]) & (particle[1:] > particle[:-1])
+    event, number = columns["event"], columns[name]
+    ahead = (event[1:] > event[:-1]) | (event[1:] == event[:-1]) & (number[1:] > number[:-1])
     if not ahead.all():
-        order = np.lexsort((particle, event))
-        same = np.flatnonzero((np.diff(event[order]) == 0) & (np.diff(particle[order]) == 0))
+        order = np.lexsort((number, event))
+        same = np.flatnonzero((np.diff(event[order]) == 0) & (np.diff(number[order]) == 0))
         if len(same):
             row = order[same[0] + 1]
             expected = "there once in its event"
-            raise wrong(f"{place}: column particle, event {int(event[row])}", int(particle[row]), expected)
+            raise wrong(f"{place}: column {name}, event {int(event[row])}", int(number[row]), expected)
+    if (number < 0).any():
+        raise _wrong(place, columns, name, "event", number < 0, f"the number of a {name}, 0 or more")
+
+
+def _check_tracks(place: str, columns: Mapping[str, npt.NDArray[Any]], event: str) -> None:
+    known = np.isin(columns["category"], CATEGORIES)
+    if not known.all():
+        expected = f"a category, one of {', '.join(map(str, CATEGORIES))}"
+        raise _wrong(place, columns, "category", event, ~known, expected)
+    nobody = columns["particle"] < -1
+    if nobody.any():
+        raise _wrong(place, columns, "particle", event, nobody, "the number of a particle, or -1 for a ghost")
+    still = columns["qop"] == 0
+    if still.any():
+        raise _wrong(place, columns, "qop", event, still, "charge over momentum, other than 0")
 
 
 def _check_motion(place: str, columns: Mapping[str, npt.NDArray[Any]], event: str) -> None:

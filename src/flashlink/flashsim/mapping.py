@@ -151,9 +151,18 @@ def take_in(paths: Sequence[Path], mapping: Path, kind: str) -> Iterator[Columns
     section: Section = getattr(read_mapping(mapping), kind)
     schema = GENERATED if kind == "generated" else LEARNED
     pieces = _pieces(paths, section, schema, f"{mapping}: {kind}")
-    whole = whole_events(pieces, ", ".join(map(str, paths)))
+    whole = _with_rows(whole_events(pieces, ", ".join(map(str, paths))), f"{mapping}: {kind}")
     for columns in watched((_ordered(columns, f"{mapping}: {kind}") for columns in whole), f"{mapping}: {kind}"):
         yield columns if kind == "generated" else columns | _that_follow(columns)
+
+
+def _with_rows(pieces: Iterator[Columns], place: str) -> Iterator[Columns]:
+    none = True
+    for columns in pieces:
+        none = False
+        yield columns
+    if none:
+        raise wrong(place, "no row", "at least one that the selection leaves")
 
 
 def _that_follow(tracks: Columns) -> Columns:
@@ -246,7 +255,13 @@ def _typed(values: npt.NDArray[Any], factor: float, kind: str, place: str, befor
         raise wrong(f"{place}, row {before + bad[0]} of those selected", float(values[bad[0]]), "a finite number")
     if np.dtype(kind).kind == "f" or factor != 1:
         values = values * factor
-    return values.astype(kind)
+    with np.errstate(invalid="ignore"):
+        typed = values.astype(kind)
+    bad = np.flatnonzero(typed != values)
+    if np.dtype(kind).kind != "f" and len(bad):
+        expected = {"b": "true or false, or 1 or 0"}.get(np.dtype(kind).kind, f"a whole number that fits into {kind}")
+        raise wrong(f"{place}, row {before + bad[0]} of those selected", values[bad[0]].item(), expected)
+    return typed
 
 
 def _tables(path: Path, tree: str, names: Sequence[str]) -> Iterator[Columns]:

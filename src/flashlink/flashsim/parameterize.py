@@ -20,8 +20,16 @@ from flashlink.flashsim.parameterizations.identification import VARIABLES as LIK
 from flashlink.flashsim.parameterizations.identification import Identification
 from flashlink.flashsim.parameterizations.resolution import QUALITY, Resolution, Tracks
 from flashlink.flashsim.parameterizations.vertex import Vertex
-from flashlink.flashsim.samples import TRACK_PARAMETERS, VERTEX_COVARIANCE
-from flashlink.flashsim.states import Columns, covariances, moved, states, true_states, vertex_covariances
+from flashlink.flashsim.samples import COVARIANCE, TRACK_PARAMETERS, VERTEX_COVARIANCE
+from flashlink.flashsim.states import (
+    Columns,
+    check_definite,
+    covariances,
+    moved,
+    states,
+    true_states,
+    vertex_covariances,
+)
 from flashlink.flashsim.tables import FORMAT, Tables, Training
 from flashlink.flashsim.units import check_errors, check_values
 
@@ -68,6 +76,8 @@ def match(generated: Columns, reference: Columns, least: int = LEAST_TRACKS) -> 
     particles = _selected(generated, generated["stable"] & (generated["charge"] != 0))
     rows = rows_of(reference["event"], reference["particle"], particles["event"], particles["particle"])
     _check(reference, rows, particles, least)
+    check_definite("reference sample", reference, COVARIANCE, len(TRACK_PARAMETERS))
+    check_definite("reference sample", reference, VERTEX_COVARIANCE, 3)
     category = _categories(len(particles["event"]), rows, reference["category"])
     tracks, truth = _selected(reference, rows >= 0), _selected(particles, rows[rows >= 0])
     check_units("reference sample", tracks, truth)

@@ -15,7 +15,7 @@ from flashlink.flashsim.parameterizations.interface import PhotonModel
 from flashlink.flashsim.parameterizations.photons import Clusters, PhotonCondition, Photons
 from flashlink.flashsim.random import Draws
 from flashlink.flashsim.samples import CLUSTER_COVARIANCE, PHOTONS
-from flashlink.flashsim.states import symmetric
+from flashlink.flashsim.states import check_definite, symmetric
 from flashlink.flashsim.units import check_errors, check_values
 
 #: Columns of the clusters of the flash simulation.
@@ -86,6 +86,7 @@ def check_clusters(place: str, clusters: Columns, condition: PhotonCondition) ->
     Raises:
         RequestError: A column, or one of the covariance, is in another unit than the photons are.
     """
+    check_definite(place, clusters, CLUSTER_COVARIANCE, 3)
     for name, true in (("x", condition.x), ("y", condition.y), ("energy", 10**condition.log_e)):
         check_values(place, clusters, name, true)
         check_errors(place, clusters, f"cov_{name}_{name}", clusters[name] - true)

@@ -25,6 +25,8 @@ def read_toml(path: Path, kind: type[Settings], what: str) -> Settings:
     """
     try:
         return msgspec.toml.decode(path.read_bytes(), type=kind)
+    except UnicodeDecodeError as error:
+        raise wrong(str(path), f"byte {error.start}", "text", f"give the {what}, TOML") from error
     except OSError as error:
         raise wrong(str(path), error.strerror, f"a readable {what}") from error
     except msgspec.MsgspecError as error:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flashlink.errors import wrong
 from flashlink.flashsim.parameterizations.condition import Floats
 from flashlink.flashsim.samples import COVARIANCE, TRACK_PARAMETERS, VERTEX_COVARIANCE
 
@@ -74,6 +75,32 @@ def symmetric(columns: Columns, names: Sequence[str], size: int) -> Floats:
     matrices[:, rows, below] = triangle
     matrices[:, below, rows] = triangle
     return matrices
+
+
+def check_definite(place: str, columns: Columns, names: Sequence[str], size: int) -> None:
+    """Check that the covariances in the columns of their lower triangles are positive definite.
+
+    Args:
+        place: The sample, for the message.
+        columns: With ``event``.
+        names: Of the triangle.
+        size: Rows of a matrix.
+
+    Raises:
+        RequestError: The first event with one that is not.
+    """
+    matrices = symmetric(columns, names, size)
+    sigma = np.sqrt(np.einsum("nii->ni", matrices))
+    # As correlations: units differ by orders of magnitude, and rounding with them.
+    matrices /= sigma[:, :, None] * sigma[:, None, :]
+    try:
+        np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        least = np.linalg.eigvalsh(matrices)[:, 0]
+        row = int(least.argmin())
+        where = f"{place}: columns {names[0]} to {names[-1]}, event {columns['event'][row]}"
+        expected = "the least eigenvalue of the correlations of a positive definite covariance"
+        raise wrong(where, float(least[row]), expected) from None
 
 
 def state_columns(state: Floats, covariance: Floats) -> dict[str, npt.NDArray[np.float64]]:
