@@ -1,5 +1,6 @@
 """Learned models on the toy detector: what they must be whatever they have learned, and that they learn."""
 
+import itertools
 import json
 from dataclasses import fields
 from dataclasses import replace as replaced
@@ -18,7 +19,7 @@ from flashlink.flashsim.learned.training.fit import Rows, Settings, fit
 from flashlink.flashsim.learned.training.learn import Plan, read_plan
 from flashlink.flashsim.learned.training.network import Shape, initial, log_likelihood, see
 from flashlink.flashsim.learned.training.problem import Problem
-from flashlink.flashsim.learned.variables import Classes, Continuous, Curve, Lines
+from flashlink.flashsim.learned.variables import Apart, Classes, Continuous, Curve, Lines
 from flashlink.flashsim.matching import rows_of
 from flashlink.flashsim.parameterizations.condition import Condition
 from flashlink.flashsim.parameterize import residuals
@@ -168,23 +169,27 @@ def test_a_calibrated_chain_has_the_distribution_of_the_training_down_to_narrow_
     assert distances[1] < 0.03
 
 
-def test_chains_are_calibrated_apart_where_the_condition_is_of_another_kind():
+def test_chains_are_calibrated_apart_in_slices_of_the_condition_and_of_what_was_drawn():
     random = np.random.default_rng(7)
-    rows = 20_000
-    first = random.integers(0, 2, rows).astype(float)
-    values = np.where(first > 0, random.uniform(0, 1, rows), random.uniform(5, 6, rows))
-    condition, scale = np.stack([first, 1 - first], axis=1), np.ones(2, dtype=np.float32)
-    variables = (Continuous.of("value", values),)
+    rows = 40_000
+    # What there is above 0.5 of the first column, and in the second class, is elsewhere.
+    column, kind = random.uniform(size=rows), random.integers(0, 3, rows).astype(float)
+    values = random.uniform(size=rows) + 5 * (column > 0.5) + 20 * (kind == 1)
+    condition, scale = np.stack([np.ones(rows), column], axis=1), np.ones(2, dtype=np.float32)
+    variables = (Classes.of("kind", kind), Continuous.of("value", values))
     shape = Shape(2, variables, (8,), 8, 3)
     model = exported(initial(shape, 5), shape, 0 * scale, scale, np.array([[-9.0] * 2, [9.0] * 2]))
-    problem = Problem(
-        "toy", ("a", "b"), condition, variables, {"value": values}, np.arange(rows), np.ones(rows), ("a", "b")
-    )
+    known = {"kind": kind, "value": values}
+    apart = (Apart("b", (0.0, 0.5)), Apart("kind", (0.0, 1.0, 2.0)))
+    problem = Problem("toy", ("a", "b"), condition, variables, known, np.arange(rows), np.ones(rows), apart)
     chain = calibrated(Chain(variables, ("a", "b"), model), problem, 1)
-    drawn = chain.sample(condition, random.uniform(size=(1, rows)))["value"]
-    for kind in (0, 1):
-        ours, theirs = (np.quantile(sample[first == kind], [0.01, 0.2, 0.5, 0.8, 0.99]) for sample in (drawn, values))
-        assert ours == pytest.approx(theirs, abs=0.03)
+    drawn = chain.sample(condition, random.uniform(size=(2, rows)))
+    for high, one in itertools.product((False, True), (0, 1, 2)):
+        shares, there = [0.01, 0.2, 0.5, 0.8, 0.99], (column > 0.5) == high
+        ours, theirs = (
+            np.quantile(sample["value"][there & (sample["kind"] == one)], shares) for sample in (drawn, known)
+        )
+        assert ours == pytest.approx(theirs, abs=0.06)
 
 
 def test_efficiency_resolution_and_identification_are_learned(held_out, simulated):

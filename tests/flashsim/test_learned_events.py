@@ -8,6 +8,8 @@ from flashlink.flashsim.gun import fire
 from flashlink.flashsim.learned import ghosts, photons, vertex
 from flashlink.flashsim.learned.quality import Degrees
 from flashlink.flashsim.learned.training.learn import learn
+from flashlink.flashsim.learned.training.steps import steps
+from flashlink.flashsim.learned.variables import Classes
 from flashlink.flashsim.matching import first_rows
 from flashlink.flashsim.parameterizations.event import EventCondition
 from flashlink.flashsim.photons import matched_clusters, simulate_photons
@@ -74,8 +76,15 @@ def test_ghosts_are_what_they_are_encoded_as(collisions):
     assert count > 100
     kept = {name: tracks[name].astype(float) for name in (*HITS, "category", "is_muon", *ghosts.PARTS)}
     values = ghosts.encoded(tracks) | kept | {"log chi2/ndf": np.log(tracks["chi2"] / tracks["ndf"])}
+    log_p = values.pop("log p").astype(float)
+    begins = np.append(log_p.min(), np.quantile(log_p, [0.3, 0.31, 0.9]))
+    values |= ghosts.sliced(log_p, begins)
+    inside = values[ghosts.SLICE] < begins[-1]
+    assert values["place"].min() == 0
+    assert values["place"][inside].max() < 1
     values |= {"ndf": tracks["ndf"].astype(float), "ghost log odds": np.zeros(count)}
     one = Fixed(values)
+    one.variables = (Classes(ghosts.SLICE, tuple(begins.tolist())),)
     condition = EventCondition(*(np.ones(count) for _ in range(3)), np.ones((count, 3)))
     drawn = ghosts.LearnedGhosts((one, one), Degrees(())).sample(condition, Draws(1, tracks["event"], tracks["track"]))
     sigma = np.sqrt(np.einsum("nii->ni", covariances(tracks)))
@@ -85,6 +94,27 @@ def test_ghosts_are_what_they_are_encoded_as(collisions):
     np.testing.assert_allclose(drawn.covariance / scale, covariances(tracks) / scale, atol=1e-5)
     np.testing.assert_allclose(drawn.z + tracks["pv_z"], tracks["z"])
     np.testing.assert_allclose(drawn.quality["chi2"], tracks["chi2"])
+    # A place that is drawn beyond the end of its slice leaves it no more than one at its end.
+    values["place"] = values["place"] + 0.5
+    drawn = ghosts.LearnedGhosts((one, one), Degrees(())).sample(condition, Draws(1, tracks["event"], tracks["track"]))
+    last = np.append(begins[1:], np.inf)[np.searchsorted(begins, values[ghosts.SLICE])]
+    assert (-np.log10(np.abs(drawn.state[:, 4])) <= last + 1e-12).all()
+
+
+def test_momenta_are_sliced_where_a_likelihood_steps():
+    random = np.random.default_rng(2)
+    log_p = random.uniform(3, 5, 4000)
+    noise = random.normal(size=4000)
+    stepping = np.select([log_p < 3.4, log_p < 3.5], [0.0, -4.0], -9.0) + random.normal(0, 0.1, 4000)
+    begins = steps(log_p, np.stack([noise, stepping]), most=3, least=50)
+    assert begins == pytest.approx([log_p.min(), log_p[log_p >= 3.4].min(), log_p[log_p >= 3.5].min()], abs=1e-12)
+    many = steps(log_p, np.stack([noise, stepping]), most=1000, least=50)
+    counts = np.histogram(log_p, np.append(many, np.inf))[0]
+    assert counts.min() >= 50
+    assert counts.sum() == 4000
+    assert len(many) > 20
+    assert steps(log_p[:80], noise[None, :80], most=5, least=50).tolist() == [log_p[:80].min()]
+    assert steps(np.repeat(3.0, 200), noise[None, :200], most=5, least=50).tolist() == [3.0]
 
 
 def test_clusters_are_what_they_are_encoded_as():

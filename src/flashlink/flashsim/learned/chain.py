@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flashlink.errors import RequestError
-from flashlink.flashsim.learned.variables import Continuous, Variable
+from flashlink.flashsim.learned.variables import Apart, Classes, Continuous, Variable
 from flashlink.flashsim.parameterizations.condition import Floats
 
 if TYPE_CHECKING:
@@ -36,11 +36,13 @@ class Chain:
         variables: What it draws, in order.
         inputs: Names of the columns of the condition.
         model: The bytes of an ONNX file, of the form that `flashlink.flashsim.learned.training.export` writes.
+        apart: What tells the kinds of rows that have curves of their own: each combination of slices is a kind.
     """
 
     variables: tuple[Variable, ...]
     inputs: tuple[str, ...]
     model: bytes = field(repr=False)
+    apart: tuple[Apart, ...] = ()
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
@@ -73,7 +75,7 @@ class Chain:
         """
         drawn = self.inside(condition, uniform)
         by_name = {variable.name: column for variable, column in zip(self.variables, drawn, strict=True)}
-        kinds = self._kinds(condition)
+        kinds = self.kinds(condition, by_name)
         values = {variable.name: _decoded(variable, by_name[variable.name], kinds) for variable in self.variables}
         for variable in self.variables:
             if isinstance(variable, Continuous) and variable.when:
@@ -81,12 +83,24 @@ class Chain:
                 values[variable.name] = np.where(there, values[variable.name], 0.0)
         return values
 
-    def _kinds(self, condition: Floats) -> Mapping[str, Rows]:
-        """The rows where each column is 1 for which variables have curves of their own, and, as "", where none is."""
-        named = {name for variable in self.variables if isinstance(variable, Continuous) for name in variable.apart}
-        kinds = {name: condition[:, self.inputs.index(name)] == 1 for name in sorted(named)}
-        kinds[""] = ~np.logical_or.reduce([np.zeros(len(condition), dtype=bool), *kinds.values()])
-        return {name: np.flatnonzero(rows) for name, rows in kinds.items() if rows.any()}
+    def kinds(self, condition: Floats, inside: Mapping[str, Floats]) -> Mapping[int, Rows]:
+        """The rows of each kind that there is, by its number.
+
+        Args:
+            condition: Features, shape (rows, inputs).
+            inside: Indices of the classes of variables, by name, each of shape (rows,).
+        """
+        kind = np.zeros(len(condition), dtype=np.int16)
+        classes = {variable.name: variable for variable in self.variables if isinstance(variable, Classes)}
+        for one in self.apart:
+            if one.name in classes:
+                values = classes[one.name].decode(inside[one.name])
+            else:
+                values = condition[:, self.inputs.index(one.name)]
+            kind *= len(one.begins)
+            for begin in one.begins[1:]:
+                kind += values >= begin
+        return {int(number): np.flatnonzero(kind == number) for number in np.unique(kind)}
 
     def inside(self, condition: Floats, uniform: Floats) -> Floats:
         """What the network answers before it is mapped back, shape (variables, rows); arguments as for `sample`."""
@@ -106,7 +120,7 @@ class Chain:
         return inside
 
 
-def _decoded(variable: Variable, inside: Floats, kinds: Mapping[str, Rows]) -> Floats:
+def _decoded(variable: Variable, inside: Floats, kinds: Mapping[int, Rows]) -> Floats:
     if not isinstance(variable, Continuous):
         return variable.decode(inside)
     if len(kinds) == 1:

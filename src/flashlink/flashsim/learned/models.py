@@ -36,7 +36,7 @@ from flashlink.flashsim.learned.features import Ranges, features, measured, one_
 from flashlink.flashsim.learned.ghosts import LearnedGhosts
 from flashlink.flashsim.learned.photons import LearnedPhotons, PhotonRanges
 from flashlink.flashsim.learned.quality import Degrees
-from flashlink.flashsim.learned.variables import Variable
+from flashlink.flashsim.learned.variables import Apart, Variable
 from flashlink.flashsim.learned.vertex import LearnedVertex
 from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.packed import pack, unpack
@@ -46,7 +46,7 @@ from flashlink.flashsim.parameterizations.resolution import QUALITY, Tracks
 from flashlink.flashsim.random import Draws
 
 #: Raised whenever the layout changes; other numbers are refused.
-FORMAT = 3
+FORMAT = 4
 
 #: The chains that models have to have, in the order in which they are drawn.
 CHAINS = ("category", "track", "identification", "vertex")
@@ -85,12 +85,14 @@ class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         variables: What it draws.
         trained: How.
         origin: What it was learned from, if not from what the manifest says.
+        apart: What tells the kinds of rows that have curves of their own.
     """
 
     inputs: tuple[str, ...]
     variables: tuple[Variable, ...]
     trained: Trained
     origin: Origin | None = None
+    apart: tuple[Apart, ...] = ()
 
 
 class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -262,7 +264,7 @@ def read(folder: Path) -> Models:
     except msgspec.DecodeError as error:
         raise wrong(f"{folder}: models", str(error), "what this version reads", advice) from error
     chains = {
-        name: Chain(described.variables, described.inputs, contents[f"{name}.onnx"])
+        name: Chain(described.variables, described.inputs, contents[f"{name}.onnx"], described.apart)
         for name, described in manifest.chains.items()
     }
     return Models(manifest, chains)

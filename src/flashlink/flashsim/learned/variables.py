@@ -124,6 +124,18 @@ class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
         return Lines(np.array(self.places), np.array(self.knots))
 
 
+class Apart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Slices in which the variables of a chain are mapped by curves of their own.
+
+    Attributes:
+        name: Of what is sliced: a column of the condition, or a variable of classes.
+        begins: Where the slices begin, increasing; what is below the first belongs to it.
+    """
+
+    name: str
+    begins: tuple[float, ...]
+
+
 class Continuous(msgspec.Struct, frozen=True, tag="continuous", forbid_unknown_fields=True):
     """A variable with a density.
 
@@ -133,7 +145,7 @@ class Continuous(msgspec.Struct, frozen=True, tag="continuous", forbid_unknown_f
         ends: The least and the largest value of the training: none is drawn beyond.
         when: Name of a variable of classes before it on which it depends whether this one is there; "" if it always is.
         present: For each of those classes, whether it is there.
-        apart: By name of a column of the condition: where that is 1, the curve from the inside to values.
+        apart: By the number of a kind of rows, the curve from the inside to values; of other kinds it is `curve`.
     """
 
     name: str
@@ -141,7 +153,7 @@ class Continuous(msgspec.Struct, frozen=True, tag="continuous", forbid_unknown_f
     ends: tuple[float, float]
     when: str = ""
     present: tuple[bool, ...] = ()
-    apart: dict[str, Curve] = {}
+    apart: dict[int, Curve] = {}
 
     @classmethod
     def of(cls, name: str, values: Floats, when: str = "", present: tuple[bool, ...] = ()) -> Continuous:
@@ -152,8 +164,8 @@ class Continuous(msgspec.Struct, frozen=True, tag="continuous", forbid_unknown_f
         """From values to the inside."""
         return self.curve.encode(values)
 
-    def decode(self, inside: Floats, kind: str = "") -> Floats:
-        """From the inside to values, for rows where the column `kind` of the condition is 1."""
+    def decode(self, inside: Floats, kind: int = 0) -> Floats:
+        """From the inside to values, for rows of one kind."""
         found = self.apart.get(kind, self.curve).decode(inside)
         return np.clip(found, *self.ends, out=found)
 

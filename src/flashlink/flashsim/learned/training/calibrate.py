@@ -2,9 +2,10 @@
 
 A network draws smooth distributions, and what is finer than its map or its mixtures comes out smeared: narrow lines,
 edges of likelihoods, correlations that hardly differ from zero, tails. So it draws once for the conditions of the
-training, and the quantiles of what it drew are assigned to those of the training: for tracks apart by category, since
-what lies between the errors of two categories belongs to neither. What is left are the differences that depend on the
-rest of the condition or on other variables.
+training, and the quantiles of what it drew are assigned to those of the training, in each kind of rows apart: for
+tracks by category, since what lies between the errors of two categories belongs to neither, and by momentum, since
+tails that are right for all need not be so for the slow. What is left are the differences that depend on the rest of
+the condition or on other variables.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from dataclasses import replace
 import numpy as np
 from msgspec import structs
 
-from flashlink.flashsim.learned.chain import Chain, Mask
+from flashlink.flashsim.learned.chain import Chain, Mask, Rows
 from flashlink.flashsim.learned.training.problem import Problem
-from flashlink.flashsim.learned.variables import Continuous, Curve, Variable
+from flashlink.flashsim.learned.variables import Classes, Continuous, Curve, Variable
 from flashlink.flashsim.parameterizations.condition import Floats
 from flashlink.flashsim.random import Stream
 
+#: Rows of each kind.
+Kinds = Mapping[int, Rows]
+
 #: Shares of the quantiles, with many rows: evenly between, and on to 1 in 10,000 beyond the outermost.
-_EVEN, _TAIL, _REACH = 256, 65, 1e-4
+_EVEN, _TAIL, _REACH = 128, 49, 1e-4
 
 #: Rows between two of them, at least.
 _LEAST = 20
@@ -42,21 +46,36 @@ def calibrated(chain: Chain, problem: Problem, seed: int) -> Chain:
     uniform = Stream(seed, f"train/calibrate/{problem.name}").uniform(np.arange(rows), 0, len(chain.variables))
     names = [variable.name for variable in chain.variables]
     inside = dict(zip(names, chain.inside(problem.condition, uniform), strict=True))
-    return replace(chain, variables=tuple(_calibrated(variable, problem, inside) for variable in chain.variables))
+    encoded = {variable.name: variable.encode(problem.values[variable.name]) for variable in _classes(chain)}
+    chain = replace(chain, apart=problem.apart)
+    kinds = (chain.kinds(problem.condition, inside), chain.kinds(problem.condition, encoded))
+    variables = tuple(_calibrated(variable, problem, inside, kinds) for variable in chain.variables)
+    return replace(chain, variables=variables)
 
 
-def _calibrated(variable: Variable, problem: Problem, inside: Mapping[str, Floats]) -> Variable:
+def _classes(chain: Chain) -> list[Classes]:
+    return [variable for variable in chain.variables if isinstance(variable, Classes)]
+
+
+def _calibrated(
+    variable: Variable, problem: Problem, inside: Mapping[str, Floats], kinds: tuple[Kinds, Kinds]
+) -> Variable:  # fmt: skip
+    """The variable with its map over all rows, and over those of each kind, as they were drawn and as they are."""
     if not isinstance(variable, Continuous):
         return variable
     sides = [(values[variable.name], _present(variable, values)) for values in (inside, problem.values)]
 
-    def curve(kind: Mask) -> Curve | None:
-        return _curve(*((values[there & kind], problem.weight[there & kind]) for values, there in sides))
+    def curve(*rows: Rows) -> Curve | None:
+        kept = [some[there[some]] for some, (_, there) in zip(rows, sides, strict=True)]
+        return _curve(*((values[some], problem.weight[some]) for some, (values, _) in zip(kept, sides, strict=True)))
 
-    if not problem.apart:
-        return structs.replace(variable, curve=curve(np.ones(len(problem.condition), dtype=bool)) or variable.curve)
-    found = {name: curve(problem.condition[:, problem.inputs.index(name)] == 1) for name in problem.apart}
-    return structs.replace(variable, apart={name: one for name, one in found.items() if one is not None})
+    every = np.arange(len(problem.condition))
+    whole = curve(every, every) or variable.curve
+    if not problem.apart or variable.name not in (problem.of_apart or problem.values):
+        return structs.replace(variable, curve=whole)
+    found = {kind: curve(kinds[0][kind], kinds[1][kind]) for kind in kinds[0].keys() & kinds[1].keys()}
+    apart = {kind: found[kind] for kind in sorted(found)}
+    return structs.replace(variable, curve=whole, apart={kind: one for kind, one in apart.items() if one is not None})
 
 
 def _present(variable: Continuous, values: Mapping[str, Floats]) -> Mask:

@@ -10,8 +10,10 @@ import numpy.typing as npt
 from flashlink.flashsim.learned import ghosts, photons, quality, vertex
 from flashlink.flashsim.learned.quality import Degrees
 from flashlink.flashsim.learned.targets import PARTIALS, SIGMAS
-from flashlink.flashsim.learned.training.problem import Problem, likelihoods, weights
-from flashlink.flashsim.learned.variables import Classes, Continuous
+from flashlink.flashsim.learned.training.problem import Problem, likelihoods, slices, weights
+from flashlink.flashsim.learned.training.steps import steps
+from flashlink.flashsim.learned.variables import Apart, Classes, Continuous
+from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.matching import first_rows
 from flashlink.flashsim.parameterizations.condition import Floats
 from flashlink.flashsim.parameterizations.event import EventCondition, from_primary
@@ -22,6 +24,9 @@ from flashlink.flashsim.states import Columns, vertex_covariances
 
 #: Fewer ghosts than this are none: nothing can be learned of them.
 LEAST_GHOSTS = 100
+
+#: Slices of the momentum of ghosts, at most, and ghosts in one, at least.
+GHOST_SLICES, LEAST_SLICE = 24, 50
 
 
 def event_problems(matched: Matched, degrees: Degrees) -> Iterator[Problem]:
@@ -80,9 +85,10 @@ def photon_problems(generated: Columns, clusters: Columns, z: float) -> tuple[ph
     of_photons = {"cluster": found, photons.RATIO: ratio}
     of_clusters = np.concatenate([seen[rows], photons.measured(condition, values[photons.RATIO])], axis=1)
     variables = tuple(Continuous.of(name, values[name]) for name in photons.VARIABLES)
+    apart = (slices("log E", of_clusters[:, photons.MEASURED.index("log E")]),)
     return ranges, [
         Problem("photon", photons.FEATURES, seen, efficiency, of_photons, event, weight),
-        Problem("cluster", photons.MEASURED, of_clusters, variables, values, event[rows], weight[rows]),
+        Problem("cluster", photons.MEASURED, of_clusters, variables, values, event[rows], weight[rows], apart),
     ]
 
 
@@ -103,15 +109,18 @@ def _vertex(
 
 
 def _ghost(tracks: Columns, seen: Floats, degrees: Degrees) -> Problem:
-    """Kind and hits, the line, its errors, then what depends on these."""
+    """Kind, slice of momentum and hits, the line, its errors, then what depends on these."""
     of_likelihoods, values = likelihoods(tracks)
     values |= ghosts.encoded(tracks) | quality.encoded(tracks)
+    log_p = values.pop("log p").astype(np.float64)
+    values |= ghosts.sliced(log_p, steps(log_p, np.stack([tracks[name] for name in PARTS]), GHOST_SLICES, LEAST_SLICE))
     values["category"] = tracks["category"].astype(np.float64)
-    classes = ("category", *degrees.counted, "charge")
+    classes = [Classes.of(name, values[name]) for name in ("category", ghosts.SLICE, *degrees.counted, "charge")]
     smooth = (*ghosts.LINE, *SIGMAS, *PARTIALS, *quality.SMOOTH)
     variables = (
-        *(Classes.of(name, values[name]) for name in classes),
+        *classes,
         *(Continuous.of(name, values[name]) for name in smooth),
         *of_likelihoods,
     )
-    return Problem("ghost", ghosts.FEATURES, seen, variables, values, tracks["event"], weights(tracks))
+    apart = (Apart(ghosts.SLICE, classes[1].values),)
+    return Problem("ghost", ghosts.FEATURES, seen, variables, values, tracks["event"], weights(tracks), apart, PARTS)

@@ -26,8 +26,8 @@ from flashlink.flashsim.learned.training.calibrate import calibrated
 from flashlink.flashsim.learned.training.event import event_problems, photon_problems
 from flashlink.flashsim.learned.training.fit import Progress, Rows, Settings, fit
 from flashlink.flashsim.learned.training.network import Shape
-from flashlink.flashsim.learned.training.problem import Problem, likelihoods, weights
-from flashlink.flashsim.learned.variables import Classes, Continuous, Variable
+from flashlink.flashsim.learned.training.problem import Problem, likelihoods, slices, weights
+from flashlink.flashsim.learned.variables import Apart, Classes, Continuous, Variable
 from flashlink.flashsim.matching import first_rows
 from flashlink.flashsim.parameterizations.condition import Condition, Floats
 from flashlink.flashsim.parameterize import Matched, match
@@ -39,6 +39,9 @@ VALIDATION = 0.1
 
 #: How the columns of a condition are called.
 _CATEGORIES = ("is long", "is upstream", "is downstream")
+
+#: The categories are calibrated apart: what is neither long nor upstream is downstream.
+_APART = tuple(Apart(name, (0.0, 1.0)) for name in _CATEGORIES[:2])
 
 #: From least to largest variance: the errors first, since all else is in units of them.
 _SMOOTH = (*targets.SIGMAS, *targets.PARTIALS, "log chi2/ndf", *targets.PULLS, "ghost log odds")
@@ -52,7 +55,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     identification: Settings = Settings(trunk=(128, 128, 64), head=64, components=10, epochs=18, batch=256)
     vertex: Settings = Settings(trunk=(64, 48), head=24, epochs=24, batch=256)
     ghosts: Settings = Settings(trunk=(32, 32), head=32, epochs=16, batch=128)
-    ghost: Settings = Settings(trunk=(96, 64), head=24, components=8, epochs=80, batch=128, patience=8)
+    ghost: Settings = Settings(trunk=(96, 64), head=40, components=8, epochs=44, batch=128, patience=16, rate=3e-3)
     photon: Settings = Settings(trunk=(96, 96, 64), head=32, epochs=10, batch=1024)
     cluster: Settings = Settings(trunk=(96, 64, 48), head=24, epochs=16, batch=256, patience=16)
 
@@ -211,9 +214,10 @@ def _problems(matched: Matched, condition: Condition) -> Sequence[Problem]:
     seen_measured = np.concatenate([seen, measured(truth, residual)], axis=1)
     outcome = (Classes.of("category", category),)
     event, event_tracks = matched.particles["event"], tracks["event"]
+    apart = (*_APART, slices("log p", seen[:, names.index("log p")]))
     return (
         Problem("category", FEATURES, features(condition), outcome, {"category": category}, event, weight),
-        Problem("track", names, seen, variables, values, event_tracks, weight_tracks, _CATEGORIES),
+        Problem("track", names, seen, variables, values, event_tracks, weight_tracks, apart),
         Problem(
             "identification",
             (*names, *MEASURED),
@@ -221,7 +225,7 @@ def _problems(matched: Matched, condition: Condition) -> Sequence[Problem]:
             *likelihoods(tracks),
             event_tracks,
             weight_tracks,
-            _CATEGORIES,
+            apart,
         ),
     )
 
@@ -313,4 +317,4 @@ def _trained(
         components=settings.components,
     )
     chain = calibrated(Chain(problem.variables, problem.inputs, model), problem, seed)
-    return chain, Described(problem.inputs, chain.variables, trained)
+    return chain, Described(problem.inputs, chain.variables, trained, apart=chain.apart)

@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from flashlink.errors import RequestError
-from flashlink.flashsim.learned.variables import Classes, Continuous, Variable
+from flashlink.flashsim.learned.variables import Apart, Classes, Continuous, Variable
 from flashlink.flashsim.likelihoods import PARTS
 from flashlink.flashsim.mapping import WEIGHT
 from flashlink.flashsim.parameterizations.condition import Floats
 from flashlink.flashsim.states import Columns
+
+#: Slices of momentum or energy in which tracks and clusters are calibrated apart.
+SLICES = 4
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Problem:
         values: Of each variable, shape (rows,).
         event: Of each row.
         weight: Of each row.
-        apart: Columns of zeros and ones, no two of them 1 in one row: what is drawn there is calibrated apart.
+        apart: Slices of the condition, or of classes that are drawn, in which what is drawn is calibrated apart.
+        of_apart: Names of the variables for which that is so; none for all.
     """
 
     name: str
@@ -38,7 +42,8 @@ class Problem:
     values: Mapping[str, Floats]
     event: npt.NDArray[np.int64]
     weight: Floats
-    apart: tuple[str, ...] = ()
+    apart: tuple[Apart, ...] = ()
+    of_apart: tuple[str, ...] = ()
 
 
 def weights(columns: Columns) -> Floats:
@@ -51,6 +56,12 @@ def weights(columns: Columns) -> Floats:
     if weight.sum() <= 0:
         raise RequestError(f"weights: their sum is {weight.sum():.6g}, expected a positive one; check the mapping")
     return np.asarray(weight / np.abs(weight).mean())
+
+
+def slices(name: str, values: Floats) -> Apart:
+    """`SLICES` slices of a column of the condition, with as many rows each."""
+    begins = np.quantile(values, np.arange(SLICES) / SLICES)
+    return Apart(name, tuple(np.unique(begins).tolist()))
 
 
 def likelihoods(tracks: Columns) -> tuple[tuple[Variable, ...], dict[str, Floats]]:
