@@ -28,11 +28,13 @@ class SiteError(FlashlinkError):
     Args:
         message: The line for the user.
         transient: True if the same request can succeed later (a daemon restarts, a network returns).
+        again: Seconds after which it is worth another try at the latest; None where only time can tell.
     """
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False, again: float | None = None) -> None:
         super().__init__(message)
         self.transient = transient
+        self.again = again
 
 
 class InternalError(FlashlinkError):

@@ -120,6 +120,19 @@ class TestSending:
         assert caught.value.transient
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize("words", ["No space left on device", "Disk quota exceeded"])
+    def test_a_site_that_is_full_says_so_and_is_soon_asked_again(
+        self, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+    ) -> None:
+        (tmp_path / "bin").mkdir()
+        tar = tmp_path / "bin" / "tar"
+        tar.write_text(f"#!/bin/sh\necho 'tar: uid-1/job.sh: Cannot write: {words}' >&2\nexit 2\n")
+        tar.chmod(0o700)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        with pytest.raises(SiteError, match=rf"of the site is full: {words}; make room$") as caught:
+            spool.send([job(tmp_path)])
+        assert (caught.value.transient, caught.value.again) == (True, 5.0)
+
     def test_a_cut_connection_is_no_success(self, tmp_path: Path, site: Path) -> None:
         options = read({"spool": str(site), "shell": ["sh", "-c", "head -c 4000 | bash"]})
         with (tmp_path / "held").open("w") as held:

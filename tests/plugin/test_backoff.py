@@ -10,6 +10,11 @@ def test_pauses_grow_to_a_minute_and_start_again_after_a_success():
     assert backoff.failed("call", 0.0) == 1
 
 
+def test_a_failure_can_be_worth_another_try_sooner():
+    backoff = Backoff()
+    assert [backoff.failed("call", 0.0, 5.0) for _ in range(5)] == [1, 2, 4, 5, 5]
+
+
 def test_each_thing_has_its_own_pause():
     backoff = Backoff()
     backoff.failed("a", 100.0)

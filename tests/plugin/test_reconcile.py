@@ -312,6 +312,14 @@ def test_scheduler_that_failed_is_left_in_peace(house, monkeypatch):
     assert house.seen.count(("submit", False)) == 1
 
 
+def test_scheduler_that_failed_for_what_may_soon_be_over_is_soon_asked_again(house, monkeypatch):
+    monkeypatch.setattr(backoff, "FIRST", 60.0)
+    house.batch.failures["submit"] = SiteError("the disk is full", transient=True, again=1e-6)
+    house.create(pod())
+    house.rounds(5)
+    assert house.batch.calls.count("submit") == 5
+
+
 def test_submission_that_died_after_it_was_taken_is_not_repeated(house):
     house.batch.dies_after_submission = True
     raw = pod()

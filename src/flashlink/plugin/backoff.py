@@ -19,10 +19,10 @@ class Backoff:
         """True if `thing` may be tried at `now` (seconds, any clock)."""
         return now >= self._until.get(thing, 0.0)
 
-    def failed(self, thing: str, now: float) -> float:
-        """Note a failure; returns the seconds to wait."""
+    def failed(self, thing: str, now: float, longest: float | None = None) -> float:
+        """Note a failure; returns the seconds to wait, `longest` at most."""
         count = self._failures[thing] = self._failures.get(thing, 0) + 1
-        pause = min(FIRST * 2.0 ** min(count - 1, 16), LONGEST)
+        pause = min(FIRST * 2.0 ** min(count - 1, 16), longest or LONGEST)
         self._until[thing] = now + pause
         return pause
 

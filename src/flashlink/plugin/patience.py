@@ -107,7 +107,7 @@ class PatientBatch:
             answer = self._answer(question)
         except SiteError as error:
             now = time.monotonic()
-            pause = self._again.failed(call, now)
+            pause = self._again.failed(call, now, error.again)
             self._troubles[call] = str(error)
             self._seen(call, now - began, False)
             took = round(now - began, 1)

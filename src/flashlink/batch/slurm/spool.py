@@ -27,6 +27,11 @@ from flashlink.errors import SiteError
 #: In each folder of a job: the plugin's own folder for it, for a plugin that has lost its books.
 HOME = "home"
 
+#: Seconds between two looks whether there is room again at the site. Somebody has made it, and waits.
+ROOM = 5.0
+
+_FULL = ("No space left on device", "Disk quota exceeded")
+
 _UID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 #: Of each folder that is there: its name, the number of the job that has claimed the pod, and the plugin's folder.
@@ -81,6 +86,11 @@ class Spool:
         except OSError as error:
             raise SiteError(f"{error.filename}: {error.strerror}", transient=True) from error
         answer = self._connection.send(self._root, packed, self._seconds)
+        full = next((words for words in _FULL if answer.status and words in answer.errors), None)
+        if full:
+            raise SiteError(
+                f"the folder {self._root} of the site is full: {full}; make room", transient=True, again=ROOM
+            )
         self._check(answer, "cannot be written")
 
     def follow(self, jobs: Sequence[Job]) -> int:
