@@ -24,6 +24,7 @@ GOOD: list[tuple[bytes, Event]] = [
         b"1700000003.5\tskipped\tside\tcause=init-failed\tinit=prep\n",
         Skipped(1700000003.5, "side", "init-failed", "prep"),
     ),
+    (b"1700000004.5\tjob-ended\t-\texit=0\tpid=7\n", JobEnded(1700000004.5, 0, 7)),
     (b"1700000004.5\tjob-ended\t-\texit=0\n", JobEnded(1700000004.5, 0)),
 ]
 LINES = st.sampled_from([line for line, _ in GOOD])

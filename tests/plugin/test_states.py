@@ -185,6 +185,18 @@ def test_a_job_that_runs_again_is_starting_until_it_writes(started, restarts, ph
     assert container_states(record(runs), again, over=False)["main"].started == 902
 
 
+@pytest.mark.parametrize("over", [False, True])
+def test_what_a_run_tells_that_was_given_up_is_not_of_the_next_one(over):
+    again = [*INTERRUPTED[:3], JobStarted(900, "other", 2), Started(901, "main", 1)]
+    late = [Ended(902, "main", 0, 143, "cancelled"), Ended(902, "side", 0, 143, "signal"), JobEnded(903, 143, 1)]
+    states = container_states(record(), [*again, *late], over=False)
+    assert (states["main"].phase, states["side"].phase) == (Phase.RUNNING, Phase.WAITING)
+    end = [Ended(905, "side", 1, 1, "not-started"), Ended(906, "main", 1, 5, "exited"), JobEnded(907, 5, 2)]
+    states = container_states(record(), [*again, *late, *end], over=over)
+    assert (states["main"].exit_code, states["side"].exit_code) == (5, 1)
+    assert states["main"].restarts == 1
+
+
 def test_the_journal_of_a_deleted_pod_is_told_as_it_is():
     state = container_states(record(RUNNING, deleted=4.5), INTERRUPTED, over=False)["main"]
     assert (state.phase, state.exit_code) == (Phase.TERMINATED, 143)

@@ -84,10 +84,11 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """The script has cleaned up and ends with status `exit`."""
+    """The script has cleaned up and ends with status `exit`; `pid` as of `JobStarted`, 0 in journals of before."""
 
     time: float
     exit: int
+    pid: int = 0
 
 
 Event = JobStarted | Pulling | Started | Ready | Ended | Skipped | JobEnded
@@ -145,7 +146,7 @@ def _skipped(time: float, container: str, keys: dict[str, str]) -> Event:
 
 
 def _job_ended(time: float, _: str, keys: dict[str, str]) -> Event:
-    return JobEnded(time, _number(keys["exit"], 255))
+    return JobEnded(time, _number(keys["exit"], 255), _number(keys.get("pid", "0")))
 
 
 def _label(text: str) -> str:

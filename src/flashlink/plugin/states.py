@@ -7,7 +7,7 @@ words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from flashlink.batch import JobState, JobStatus
 from flashlink.jobscript.journal import Ended, Event, JobEnded, JobStarted, Pulling, Ready, Skipped, Started
@@ -38,6 +38,9 @@ CAUSES = {
     "runtime": ("ContainerCannotRun", "the container could not be started or supervised; the job's log tells more"),
 }
 
+#: Causes of an end that need no start.
+UNBEGUN = ("not-started", "runtime")
+
 #: Of a container that runs.
 NOT_READY_YET = "runs, but is not ready yet: its probes or its postStart hook have not succeeded"
 NOT_READY = "runs, but is not ready: its readiness probe fails"
@@ -60,7 +63,8 @@ def container_states(record: Record, journal: Iterable[Event], *, over: bool) ->
     """
     states: dict[str, ContainerState] = {}
     last: JobEnded | None = None
-    for event in journal if over else _certain(record, journal):
+    events = list(_of_their_runs(journal))
+    for event in events if over else _certain(record, events):
         match event:
             case JobStarted():
                 # A job that the batch system runs a second time begins anew.
@@ -82,13 +86,12 @@ def container_states(record: Record, journal: Iterable[Event], *, over: bool) ->
     return {name: fill(states.get(name)) for name in ours if name not in record.pod.not_offloaded}
 
 
-def _certain(record: Record, journal: Iterable[Event]) -> list[Event]:
+def _certain(record: Record, events: list[Event]) -> list[Event]:
     """What of a journal can be told: a job that was told to end may run again, elsewhere or later.
 
     So it is with one that was requeued, evicted or held. What its containers made of that counts when the batch system
     calls the job over; one that waits again has nothing to tell yet.
     """
-    events = list(journal)
     state = record.job.state if record.job is not None else None
     if state in (JobState.ENDED, JobState.LOST) or record.deleted is not None:
         return events
@@ -99,6 +102,27 @@ def _certain(record: Record, journal: Iterable[Event]) -> list[Event]:
         if isinstance(event, Ended) and event.cause == "cancelled":
             return [] if state in (JobState.QUEUED, JobState.HELD) else events[:at]
     return events
+
+
+def _of_their_runs(journal: Iterable[Event]) -> Iterator[Event]:
+    """Without the ends that a former run tells after the next one has begun.
+
+    Its node was taken for dead and its job was started elsewhere; then it came back, and its job was ended there.
+    """
+    run: JobStarted | None = None
+    begun: set[tuple[str, int]] | None = None  # instances of this run; None in the first one, which nobody disturbs
+    for event in journal:
+        match event:
+            case JobStarted():
+                run, begun = event, None if run is None else set()
+            case Started() if begun is not None:
+                begun.add((event.container, event.instance))
+            case Ended() if begun is not None and event.cause not in UNBEGUN:
+                if (event.container, event.instance) not in begun:
+                    continue
+            case JobEnded() if run is not None and event.pid not in (0, run.pid):
+                continue
+        yield event
 
 
 def _is_of_former_runs(events: Iterable[Event], job: JobStatus) -> bool:

@@ -212,7 +212,7 @@ finish() {
   watcher=''
   kill_tagged
   remove_scratch
-  journal job-ended - "exit=$1"
+  journal job-ended - "exit=$1" "pid=$$"
   insist_on_journal
   report_end
   exit "$1"
