@@ -56,7 +56,8 @@ def inputs(tmp_path_factory, trained, held_out):
     generated, reference = held_out
     half = {name: column[reference["event"] < 11_500] for name, column in reference.items()}
     flash = simulate(generated, trained[2], 3)
-    write(folder / "generated.parquet", generated, GENERATED, {})
+    noted = {"signal": 521, "settings": ["Beams:eCM = 13000.", "HardQCD:hardbbbar = on"]}
+    write(folder / "generated.parquet", generated, GENERATED, noted)
     write(folder / "reference.parquet", half, RECONSTRUCTED, {})
     write(folder / "flash.parquet", flash, SIMULATED, {})
     for name, tracks in (("flash", flash), ("reference", half)):
@@ -151,6 +152,7 @@ def test_the_page_tells_what_it_takes_to_make_the_samples_again(inputs, written)
     assert "has not seen these events" in text
     assert f"numpy {np.__version__}" in text
     assert "<title>B⁺ → J/ψ K⁺ at 13 TeV, 3,000 events" in text
+    assert "J/ψ(μ⁺μ⁻) K⁺ or its conjugate" in text
 
 
 def test_samples_that_were_made_by_hand_are_made_again_by_their_own_commands(inputs, tmp_path, held_out):
@@ -161,6 +163,8 @@ def test_samples_that_were_made_by_hand_are_made_again_by_their_own_commands(inp
     text = (tmp_path / "report.html").read_text()
     assert f"<code>{made}</code>" in text
     assert "flashlink run" not in text
+    assert "<title>3,000 events: flash simulation" in text
+    assert "J/ψ(μ⁺μ⁻) K⁺ or its conjugate" not in text
 
 
 def test_tables_that_have_seen_the_events_are_told(inputs, tmp_path, trained):

@@ -47,7 +47,7 @@ def command(
     from flashlink.flashsim.records import read_record, recording
     from flashlink.flashsim.report.comparison import Samples, compare
     from flashlink.flashsim.report.page import make_report, page, summary
-    from flashlink.flashsim.report.provenance import check_made_with, provenance, trained_on_these
+    from flashlink.flashsim.report.provenance import check_made_with, is_b_to_jpsi_k, provenance, trained_on_these
     from flashlink.flashsim.simulate import read_parameterizations
 
     with recording("report", record) as step:
@@ -57,7 +57,8 @@ def command(
         check_made_with(samples, digest)
         comparison = compare(samples)
         facts = provenance(samples, learned, digest, noted, comparison)
-        report = make_report(comparison, noted, facts, trained_on_these(samples, learned))
+        seen, main = trained_on_these(samples, learned), is_b_to_jpsi_k(samples)
+        report = make_report(comparison, noted, facts, seen, b_to_jpsi_k=main)
         html, numbers = page(report), msgspec.json.format(msgspec.json.encode(summary(report)))
         with replacing(output) as temporary:
             temporary.write_text(html, encoding="utf-8")

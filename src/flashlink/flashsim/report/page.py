@@ -34,6 +34,7 @@ class Report:
         speed: How quick the flash simulation is.
         provenance: What it takes to make the samples again.
         trained_on: How many of the generated files the flash simulation has learned from; there should be none.
+        b_to_jpsi_k: Whether the events are those of the main job.
     """
 
     comparison: Comparison
@@ -43,6 +44,7 @@ class Report:
     speed: Speed
     provenance: list[Fact]
     trained_on: int
+    b_to_jpsi_k: bool
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Headline:
 
 
 def make_report(
-    comparison: Comparison, records: Sequence[Record], provenance: list[Fact], trained_on: int
+    comparison: Comparison, records: Sequence[Record], provenance: list[Fact], trained_on: int,
+    *, b_to_jpsi_k: bool,
 ) -> Report:  # fmt: skip
     """Fit, draw and sum up."""
     with styled():
@@ -71,6 +74,7 @@ def make_report(
         speed=speed(records),
         provenance=provenance,
         trained_on=trained_on,
+        b_to_jpsi_k=b_to_jpsi_k,
     )  # fmt: skip
 
 

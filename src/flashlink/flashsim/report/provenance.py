@@ -11,6 +11,7 @@ from typing import Any
 
 from flashlink import __version__
 from flashlink.errors import wrong
+from flashlink.flashsim.analyse import B_PLUS
 from flashlink.flashsim.chunks import digests
 from flashlink.flashsim.files import metadata
 from flashlink.flashsim.parameterizations.interface import Parameterizations
@@ -101,6 +102,12 @@ def check_made_with(samples: Samples, digest: str) -> None:
 def trained_on_these(samples: Samples, learned: Parameterizations) -> int:
     """How many of the generated files of the report the parameterizations were made from, by their digests."""
     return len(set(digests(samples.generated)).intersection(learned.trained_on))
+
+
+def is_b_to_jpsi_k(samples: Samples) -> bool:
+    """Whether the events are those of the main job, B+ -> J/psi K+ at 13 TeV, as their sample notes it."""
+    noted = _noted(samples.generated)
+    return noted.get("signal") == B_PLUS and any("eCM = 13000" in line for line in noted.get("settings") or ())
 
 
 def _noted(paths: Sequence[Path]) -> dict[str, Any]:
