@@ -87,19 +87,21 @@ def test_a_job_that_the_operator_removes_fails_with_who_and_why(start: Start, co
     assert "the operator needs the node" in ended["message"]
 
 
-@pytest.mark.parametrize("requeue", [True, False])
+@pytest.mark.parametrize("forbidden_by", ["nobody", "site", "pod"])
 @pytest.mark.parametrize("which", ["site", "ce"])
 def test_a_job_that_is_evicted_starts_again_only_where_it_may(
-    start: Start, condor: Any, shared: Path, which: str, requeue: bool
+    start: Start, condor: Any, shared: Path, which: str, forbidden_by: str
 ) -> None:
-    plugin = start(which, requeue=requeue)
-    grace = {"terminationGracePeriodSeconds": 2}
-    pod = send(plugin, shared, "pod", "[ $(wc -l </marks/pod) = 2 ] || sleep 600; exit 5", **grace)
+    plugin = start(which, requeue=forbidden_by != "site", tables={"grants": {"flags": ["--no-requeue"]}})
+    more: dict[str, Any] = {"terminationGracePeriodSeconds": 2}
+    if forbidden_by == "pod":
+        more["annotations"] = {"slurm-job.vk.io/flags": "--no-requeue"}
+    pod = send(plugin, shared, "pod", "[ $(wc -l </marks/pod) = 2 ] || sleep 600; exit 5", **more)
     pod.until(lambda _: runs(shared)["pod"] == 1)
     pod.until(lambda state: "running" in state or "it runs" in str(state))
     condor.run("site", "condor_vacate_job", "-constraint", f'FlashlinkUid == "{pod.uid}"')
     ended = pod.end()
-    if requeue:
+    if forbidden_by == "nobody":
         assert (ended["exitCode"], runs(shared)["pod"]) == (5, 2)
     else:
         assert (ended["exitCode"], runs(shared)["pod"]) == (143, 1)
