@@ -3,7 +3,7 @@
 All in one run on one machine, by processor time on one core where nothing else is said; each figure stands beside the
 peer that it is measured against and what is wanted of it.
 
-Run: .venv/bin/python benchmarks/production.py [EVENTS]
+Run: .venv/bin/python benchmarks/production.py [EVENTS [TIMES]]; memory is that of samples up to TIMES as long
 """
 
 import json
@@ -22,14 +22,16 @@ from typing import Any, TypeVar
 import numpy as np
 import pythia8mc
 
-from flashlink.flashsim.files import Columns
+from flashlink.flashsim.files import Columns, write_parts
 from flashlink.flashsim.generate import BLOCK, Production, generate
+from flashlink.flashsim.oversampling import copies
 from flashlink.flashsim.parameterize import parameterize
 from flashlink.flashsim.photons import parameterize_photons, photons_of, simulate_photons
 from flashlink.flashsim.pythia import B_TO_JPSI_K
 from flashlink.flashsim.reference import reconstruct
 from flashlink.flashsim.reference.geometry import default_geometry
 from flashlink.flashsim.reference.photons import reconstruct_photons
+from flashlink.flashsim.samples import GENERATED
 from flashlink.flashsim.simulate import read_parameterizations, simulate
 
 SEED, TRAINING_SEED = 1, 2
@@ -53,6 +55,15 @@ wall = time.perf_counter()
 seconds = simulated(int(sys.argv[2]))
 print(json.dumps({"cpu": seconds, "wall": time.perf_counter() - wall, "import": imported,
                   "memory": int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) / 1024}))
+"""
+
+#: A process of its own that runs `flashlink`; says its largest memory, KiB.
+_COMMAND = """
+import re, sys
+from flashlink.cli import main
+if main(sys.argv[1:]):
+    sys.exit(1)
+print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
 """
 
 Result = TypeVar("Result")
@@ -173,9 +184,28 @@ def processes(particles: Columns) -> None:
         line("two processes at once", f"{gain:.2f} times one, by processor time", f"{cores} cores", "2")
 
 
+def command_memory(particles: Columns, times: int) -> None:
+    """The largest memory of `flashlink simulate`, of the sample and of files of so many times its events."""
+    lengths = [length for length in (1, 4, 16, 64, 256) if length <= times]
+    peaks = []
+    with tempfile.TemporaryDirectory() as folder:
+        sample, many, output = (Path(folder) / f"{name}.parquet" for name in ("sample", "many", "flash"))
+        write_parts(sample, [particles], GENERATED, {})
+        for length in lengths:
+            write_parts(many, copies([sample], length), GENERATED, {})
+            words = ["simulate", str(many), "--seed", str(SEED), "--output", str(output)]
+            found = subprocess.run([sys.executable, "-c", _COMMAND, *words], capture_output=True, text=True, check=True)
+            peaks.append(int(found.stdout) / 1024)
+    line(
+        f"memory of `flashlink simulate`, {', '.join(map(str, lengths))} times the events",
+        ", ".join(f"{peak:.0f}" for peak in peaks) + " MiB", f"{peaks[-1] / peaks[0]:.2f} times", "below 500 MiB",
+    )  # fmt: skip
+
+
 def main() -> None:
     """Print the figures as a table."""
     events = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    times = int(sys.argv[2]) if len(sys.argv) > 2 else 16
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, seed {SEED}")
     load = os.getloadavg()[0]
     print(f"{events} events; {len(os.sched_getaffinity(0))} cores, load {load:.1f} at the start")
@@ -219,6 +249,7 @@ def main() -> None:
         f"{alone / total:.1%} of bare Pythia", "85 % or more",
     )  # fmt: skip
     processes(particles)
+    command_memory(particles, times)
     line("memory of this run", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
     line(
         "particles an event",

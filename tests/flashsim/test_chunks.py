@@ -1,4 +1,5 @@
 import hashlib
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,7 @@ from flashlink.errors import RequestError
 from flashlink.flashsim.analyse import CANDIDATES
 from flashlink.flashsim.chunks import batches, digests, event_numbers, read_chunks
 from flashlink.flashsim.files import Joined, join, read, write
+from flashlink.flashsim.oversampling import copies
 from flashlink.flashsim.samples import GENERATED, RECONSTRUCTED
 from flashlink.flashsim.simulate import SIMULATED
 
@@ -41,6 +43,24 @@ def test_pieces_of_a_file_are_cut_between_events_only(chunks):
     for before, after in pairwise(found):
         assert before["event"][-1] < after["event"][0]
     assert all((np.concatenate([part[name] for part in found]) == whole[name]).all() for name in GENERATED)
+
+
+def test_a_piece_is_gone_before_the_next_one_is_read(monkeypatch):
+    held = []
+
+    def piece(first):
+        assert all(column() is None for column in held)
+        columns = {"event": np.repeat([first, first + 1], 50), "px": np.arange(100.0)}
+        held.append(weakref.ref(columns["px"]))
+        return columns
+
+    monkeypatch.setattr("flashlink.flashsim.chunks.parts", lambda *_: map(piece, range(0, 6, 2)))
+    for columns in copies(["a.parquet"], 2):
+        assert len(columns["event"]) in (50, 100)
+        whole = columns["px"].base
+        held += [] if whole is None else [weakref.ref(whole)]
+        del columns, whole
+    assert len(held) > 6
 
 
 def test_some_events_alone(chunks):

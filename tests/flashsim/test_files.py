@@ -1,5 +1,7 @@
 """Samples on disk: round trips, the same bytes, and one line for each kind of bad file."""
 
+import weakref
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,6 +37,29 @@ def test_round_trip(path, sample):
 def test_same_content_same_bytes(path, sample, tmp_path):
     files.write(tmp_path / "b.parquet", sample, GENERATED, {"seed": 1})
     assert path.read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_a_large_row_group_is_read_in_pieces(tmp_path, sample):
+    groups = {name: np.tile(column, 3000) for name, column in sample.items()}
+    groups["event"] = groups["particle"] = np.arange(300_000)
+    pq.write_table(pa.table(groups), tmp_path / "large.parquet", row_group_size=300_000)
+    found = list(files.parts(tmp_path / "large.parquet", GENERATED))
+    assert [len(piece["event"]) for piece in found] == [131_072, 131_072, 37_856]
+    for name in ("event", "px", "stable"):
+        np.testing.assert_array_equal(np.concatenate([piece[name] for piece in found]), groups[name])
+
+
+def test_a_piece_is_gone_before_the_next_one_is_made(tmp_path, sample):
+    made = []
+
+    def piece(number):
+        assert all(column() is None for column in made)
+        columns = {name: column.copy() for name, column in sample.items()} | {"event": sample["event"] + number}
+        made.append(weakref.ref(columns["px"]))
+        return columns
+
+    assert files.write_parts(tmp_path / "p.parquet", map(piece, range(3)), GENERATED, {}) == 300
+    assert len(made) == 3
 
 
 def test_empty_sample(tmp_path):

@@ -208,6 +208,36 @@ def test_reading_and_writing_do_not_load_pandas(tmp_path, generated):
     assert subprocess.run([sys.executable, "-c", code, *command], check=False).returncode == 0
 
 
+def test_a_simulation_takes_little_memory(tmp_path):
+    events = ["generate", "--gun", "211", "--events", "1000", "--seed", "2", "--output", str(tmp_path / "g.parquet")]
+    assert main(events) == 0
+    words = ["simulate", str(tmp_path / "g.parquet"), "--seed", "1", "--output", str(tmp_path / "f.parquet")]
+    code = """
+import re, sys
+from flashlink.cli import main
+assert main(sys.argv[1:]) == 0
+print(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
+"""
+    found = subprocess.run([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True, check=True)
+    assert int(found.stdout) / 1024 < 300, "MiB, for 50,000 pions at once"
+
+
+def test_networks_work_in_the_same_memory():
+    code = """
+import re, numpy as np
+from flashlink.flashsim.learned import models
+def resident():
+    return int(re.search(r"VmRSS:\\s*(\\d+)", open("/proc/self/status").read())[1]) / 1024
+chains = models.read(models.shipped()).chains.values()
+before = [chain._session for chain in chains], resident()
+for chain in chains:
+    chain.sample(np.zeros((4096, len(chain.inputs))), np.full((len(chain.variables), 4096), 0.5))
+print(resident() - before[1])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(found.stdout) < 60, "MiB; each with memory of its own takes 80"
+
+
 def test_help_does_not_load_the_simulation():
     code = "import sys; from flashlink.cli import main; main(['generate', '--help']); sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -22,8 +22,6 @@ from flashlink.cli.invocation import invocation
 @click.option("--record", type=click.Path(path_type=Path), help="Write what the step did and cost, as JSON.")
 def command(generated: Path, parameterizations: Path | None, seed: int, output: Path, record: Path | None) -> None:
     """Turn the photons of GENERATED into clusters of the calorimeter by the flash simulation."""
-    from collections.abc import Iterator
-
     from flashlink import __version__
     from flashlink.errors import wrong
     from flashlink.flashsim.chunks import batches
@@ -41,13 +39,13 @@ def command(generated: Path, parameterizations: Path | None, seed: int, output: 
             advice = "give `flashlink parameterize` or `flashlink train` the reference detector's photons too"
             raise wrong(str(parameterizations), "parameterizations without photons", "some with them", advice)
 
-        def parts() -> Iterator[Columns]:
-            for particles in batches([generated], GENERATED):
-                step.events += len(first_rows(particles["event"]))
-                step.particles += len(photons_of(particles)["event"])
-                yield simulate_photons(particles, known, seed)
+        def simulated(particles: Columns) -> Columns:
+            step.events += len(first_rows(particles["event"]))
+            step.particles += len(photons_of(particles)["event"])
+            return simulate_photons(particles, known, seed)
 
         noted = {"kind": "photons", "by": "flash", "seed": seed, "versions": {"flashlink": __version__}}
         noted["command"] = invocation()
         noted |= {"parameterizations": digest, "trained_on": list(learned.trained_on), "generated": metadata(generated)}
-        step.numbers["clusters"] = write_parts(output, parts(), SIMULATED_PHOTONS, noted)
+        clusters = map(simulated, batches([generated], GENERATED))
+        step.numbers["clusters"] = write_parts(output, clusters, SIMULATED_PHOTONS, noted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -36,18 +36,17 @@ def command(generated: Path, seed: int, output: Path, record: Path | None, photo
     with recording("reference", record, seed) as step:
         step.numbers["detector_seconds"] = 0.0
 
-        def parts() -> Iterator[Columns]:
-            for particles in batches([generated], GENERATED):
-                start = time.process_time()
-                tracks = reconstruct(particles, seed)[0]
-                step.numbers["detector_seconds"] += time.process_time() - start
-                step.events += len(first_rows(particles["event"]))
-                step.particles += int((particles["stable"] & (particles["charge"] != 0)).sum())
-                yield tracks
+        def reconstructed(particles: Columns) -> Columns:
+            start = time.process_time()
+            tracks = reconstruct(particles, seed)[0]
+            step.numbers["detector_seconds"] += time.process_time() - start
+            step.events += len(first_rows(particles["event"]))
+            step.particles += int((particles["stable"] & (particles["charge"] != 0)).sum())
+            return tracks
 
         noted = provenance(seed) | {"generated": metadata(generated), "command": invocation()}
-        step.tracks = write_parts(output, parts(), RECONSTRUCTED, noted)
+        step.tracks = write_parts(output, map(reconstructed, batches([generated], GENERATED)), RECONSTRUCTED, noted)
         if photons:
-            clusters = (reconstruct_photons(particles, seed) for particles in batches([generated], GENERATED))
+            clusters = map(partial(reconstruct_photons, seed=seed), batches([generated], GENERATED))
             noted["calorimeter_z"] = default_geometry().calorimeter.z
             step.numbers["clusters"] = write_parts(photons, clusters, PHOTONS, noted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -48,21 +47,21 @@ def command(
         learned, digest = read_parameterizations(parameterizations)
         step.numbers = {"detector_seconds": 0.0, "extrapolated": 0}
 
-        def parts() -> Iterator[Columns]:
-            for particles in copies([generated], times):
-                start = time.process_time()
-                tracks = simulate(particles, learned, seed)
-                step.numbers["detector_seconds"] += time.process_time() - start
-                step.events += len(first_rows(particles["event"]))
-                step.particles += int((particles["stable"] & (particles["charge"] != 0)).sum())
-                step.numbers["extrapolated"] += int(tracks["extrapolated"].sum())
-                yield tracks | {"weight": np.full(len(tracks["event"]), 1 / times)}
+        def simulated(particles: Columns) -> Columns:
+            start = time.process_time()
+            tracks = simulate(particles, learned, seed)
+            step.numbers["detector_seconds"] += time.process_time() - start
+            step.events += len(first_rows(particles["event"]))
+            step.particles += int((particles["stable"] & (particles["charge"] != 0)).sum())
+            step.numbers["extrapolated"] += int(tracks["extrapolated"].sum())
+            return tracks | {"weight": np.full(len(tracks["event"]), 1 / times)}
 
         noted = provenance(learned, seed) | {"parameterizations": digest, "generated": metadata(generated)}
         noted["command"] = invocation()
         if times > 1:
             noted["times"] = times
-        step.tracks = write_parts(output, parts(), SIMULATED | (WEIGHT if times > 1 else {}), noted)
+        schema = SIMULATED | (WEIGHT if times > 1 else {})
+        step.tracks = write_parts(output, map(simulated, copies([generated], times)), schema, noted)
     if step.numbers["extrapolated"]:
         share = f"{step.numbers['extrapolated']} of {step.tracks} tracks"
         click.echo(

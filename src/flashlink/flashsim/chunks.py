@@ -35,8 +35,9 @@ def batches(paths: Sequence[Path], schema: Mapping[str, str]) -> Iterator[Column
                 "give each chunk once"
             )
         for columns in whole_events(parts(path, schema), str(path)):
-            yield columns
             before = path, int(columns["event"][-1])
+            yield columns
+            del columns  # before the next one is read
     if before is None:
         raise RequestError(f"{', '.join(str(path) for path in paths)}: no rows; a sample needs at least one")
 
@@ -95,6 +96,7 @@ def whole_events(pieces: Iterable[Columns], place: str) -> Iterator[Columns]:
     row = 0
     for part in pieces:
         columns = {name: np.concatenate([rest[name], part[name]]) if rest else part[name] for name in part}
+        del part
         event = columns["event"]
         disorder = np.flatnonzero(event[1:] < event[:-1])
         if len(disorder):
@@ -103,9 +105,11 @@ def whole_events(pieces: Iterable[Columns], place: str) -> Iterator[Columns]:
             )
         cut = int(np.searchsorted(event, event[-1])) if len(event) else 0
         row += cut
+        # Copied, since a view would hold the whole piece while the next one is read.
+        rest = {name: column[cut:].copy() for name, column in columns.items()}
         if cut:
             yield {name: column[:cut] for name, column in columns.items()}
-        rest = {name: column[cut:] for name, column in columns.items()}
+        del columns, event
     if rest and len(rest["event"]):
         yield rest
 

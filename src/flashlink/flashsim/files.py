@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 
 from flashlink.errors import RequestError, wrong
 from flashlink.flashsim import limits
-from flashlink.flashsim.arrow import schema_of, to_numpy, to_table
+from flashlink.flashsim.arrow import ROWS, opened, release_unused, schema_of, tables, to_numpy, to_table
 from flashlink.flashsim.units import watched
 
 #: A table in memory: name to array, all of the same length.
@@ -30,9 +31,6 @@ Columns = dict[str, npt.NDArray[Any]]
 _METADATA = b"flashlink"
 
 _RUN = "run"
-
-#: Rows that are written, and so can be read, at once.
-_GROUP = 131_072
 
 
 def read(path: Path, schema: Mapping[str, str]) -> Columns:
@@ -53,11 +51,10 @@ def read(path: Path, schema: Mapping[str, str]) -> Columns:
 
 
 def parts(path: Path, schema: Mapping[str, str]) -> Iterator[Columns]:
-    """Read a sample in the pieces that it was written in, its row groups, and check each as `read` does."""
+    """Read a sample in pieces, the row groups that it was written in or less, and check each as `read` does."""
     with _opened(path) as file:
         _check_schema(path, file.schema_arrow, schema)
-        groups = (file.read_row_group(group, columns=list(schema)) for group in range(file.num_row_groups))
-        yield from _watched(path, file, (_checked(path, table, schema) for table in groups))
+        yield from _watched(path, file, map(partial(_checked, path, schema=schema), tables(file, list(schema))))
 
 
 def metadata(path: Path) -> dict[str, Any]:
@@ -106,8 +103,10 @@ def write_parts(
         for part in parts:
             typed = {name: np.ascontiguousarray(part[name], dtype=dtype) for name, dtype in schema.items()}
             limits.check(str(path), typed)
-            writer.write_table(to_table(typed, writer.schema), row_group_size=_GROUP)
+            writer.write_table(to_table(typed, writer.schema), row_group_size=ROWS)
             rows += len(next(iter(typed.values())))
+            del part, typed  # before the next one is made
+            release_unused()
     return rows
 
 
@@ -210,7 +209,7 @@ def _locked(file: IO[bytes]) -> bool:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(path) as file:
+        with opened(path) as file:
             yield file
     except OSError as error:
         # Arrow's own words repeat the path and the number of the error.
@@ -315,10 +314,9 @@ def _tables(paths: Sequence[Path], joined: Joined) -> Iterator[pa.Table]:
         with _opened(path) as file:
             noted = _noted(path, file)
             run = noted.get("generated", noted).get("seed") or 0
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group)
-                limits.check(str(path), {name: to_numpy(table.column(name)) for name in table.column_names})
-                table = _with_run(table, run)
+            for piece in tables(file):
+                limits.check(str(path), {name: to_numpy(piece.column(name)) for name in piece.column_names})
+                table = _with_run(piece, run)
                 if table.num_rows and "event" in table.column_names:
                     event = to_numpy(table.column("event"))
                     # Rows are ordered by event, but an event may go on in the next piece.
@@ -326,6 +324,7 @@ def _tables(paths: Sequence[Path], joined: Joined) -> Iterator[pa.Table]:
                     last = event[-1]
                 joined.rows += table.num_rows
                 yield table
+                del piece, table  # before the next one is read
 
 
 def _with_run(table: pa.Table, run: int) -> pa.Table:

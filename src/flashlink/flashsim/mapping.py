@@ -28,10 +28,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from flashlink.errors import wrong
-from flashlink.flashsim.arrow import to_numpy
+from flashlink.flashsim.arrow import opened, tables, to_numpy
 from flashlink.flashsim.chunks import read_chunks, whole_events
 from flashlink.flashsim.files import Columns, missing_column
 from flashlink.flashsim.likelihoods import COMBINED, PROBABILITIES, combined
@@ -273,10 +272,9 @@ def _tables(path: Path, tree: str, names: Sequence[str]) -> Iterator[Columns]:
 
 
 def _of_parquet(path: Path, names: Sequence[str]) -> Iterator[Columns]:
-    with pq.ParquetFile(path) as file:
+    with opened(path) as file:
         _there(path, names, file.schema_arrow.names)
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=list(names))
+        for table in tables(file, names):
             yield {name: to_numpy(table.column(name)) for name in names}
 
 

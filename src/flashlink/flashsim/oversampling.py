@@ -11,6 +11,7 @@ what it becomes does not depend on how many copies there are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,5 +63,5 @@ def copies(paths: Sequence[Path], times: int) -> Iterator[Columns]:
         Pieces of whole events, ordered by event over all of them.
     """
     for number in range(times):
-        for particles in batches(paths, GENERATED):
-            yield copy_of(particles, number)
+        # A loop would hold a piece while the next one is read: map does not.
+        yield from map(partial(copy_of, number=number), batches(paths, GENERATED))

@@ -56,10 +56,11 @@ def simulate(generated: Columns, learned: Parameterizations, seed: int, batch: i
     number = learned.ghosts.number(condition, Draws(seed, events["event"], np.zeros_like(events["event"])))
     if number.any():
         parts.append(_ghosts(events, condition, number, vertices["pv_z"], learned, seed))
-    tracks = {name: np.concatenate([part[name] for part in parts]) for name in parts[-1]}
+    particle, event = (np.concatenate([part[name] for part in parts]) for name in ("particle", "event"))
     # Ghosts have particle -1, which would come first.
-    order = np.lexsort((tracks["particle"] < 0, tracks["event"]))
-    tracks = {name: column[order] for name, column in tracks.items()}
+    order = np.lexsort((particle < 0, event))
+    # One after the other, and out of the parts, so that memory holds them once.
+    tracks = {name: np.concatenate([part.pop(name) for part in parts])[order] for name in list(parts[-1])}
     where = np.searchsorted(events["event"], tracks["event"])
     tracks |= {name: column[where] for name, column in vertices.items()}
     counts = np.bincount(where, minlength=len(events["event"]))

@@ -15,6 +15,9 @@ from flashlink.flashsim.samples import COVARIANCE, TRACK_PARAMETERS, VERTEX_COVA
 #: A sample in memory, not to be changed: name to array, all of the same length.
 Columns = Mapping[str, npt.NDArray[Any]]
 
+#: Tracks that are moved at once: their matrices stay in the second-level cache.
+_CHUNK = 2048
+
 _ROWS, _COLUMNS = np.tril_indices(len(TRACK_PARAMETERS))
 
 
@@ -47,9 +50,14 @@ def moved(state: Floats, step: Floats) -> Floats:
 
 def moved_covariance(covariance: Floats, step: Floats) -> Floats:
     """The covariances of states that are moved `step` mm along z, shape (tracks, 5, 5)."""
-    jacobian = np.tile(np.eye(5), (len(step), 1, 1))
-    jacobian[:, 0, 2] = jacobian[:, 1, 3] = step
-    return jacobian @ covariance @ jacobian.transpose(0, 2, 1)
+    result = np.empty((len(step), 5, 5))
+    jacobian = np.tile(np.eye(5), (min(len(step), _CHUNK), 1, 1))
+    for start in range(0, len(step), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        some = jacobian[: len(step[rows])]
+        some[:, 0, 2] = some[:, 1, 3] = step[rows]
+        np.matmul(some @ covariance[rows], some.transpose(0, 2, 1), out=result[rows])
+    return result
 
 
 def states(tracks: Columns) -> Floats:

@@ -141,6 +141,7 @@ def watched(parts: Iterable[dict[str, npt.NDArray[Any]]], place: str) -> Iterato
         elif _OF_TRACKS.issubset(columns):
             check_tracks(place, columns)
         yield columns
+        del columns  # before the next one is read
     lengths.end()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,6 +53,8 @@ class Chain:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.use_deterministic_compute = True
         options.log_severity_level = 3
+        _share_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             session = onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a class of its own for each code, without a common one
@@ -118,6 +120,17 @@ class Chain:
             inputs["condition"][:, size:], inputs["uniform"][:, size:] = 0.0, 0.5
             inside[:, rows] = self._session.run(None, inputs)[0][:, :size]
         return inside
+
+
+@cache
+def _share_arena() -> None:
+    """Let all networks work in the same memory, one after the other: each would keep an arena of its own."""
+    import onnxruntime
+
+    information = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    onnxruntime.create_and_register_allocator(information, None)
 
 
 def _decoded(variable: Variable, inside: Floats, kinds: Mapping[int, Rows]) -> Floats:
