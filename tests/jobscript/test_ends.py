@@ -142,6 +142,22 @@ def test_an_end_is_told_and_leaves_nothing(start: Start, end: str) -> None:
     assert (phase, told != 0, bool(message)) == (Phase.TERMINATED, True, True)
 
 
+@pytest.mark.parametrize("end", ["SIGTERM", "killed main shell"])
+def test_a_run_that_was_given_up_leaves_the_folder_to_the_one_after_it(start: Start, end: str) -> None:
+    """Its node was taken for dead and comes back: the job runs on another, in the same folder."""
+    job = start(shell("main", WAIT), volumes=VOLUMES)
+    job.wait_for(lambda: is_up(job))
+    (job.folder / "volumes" / "disk" / "of the next run").touch()
+    with (job.folder / "journal").open("a") as written:
+        written.write(f"{time.time() + 2}\tjob-started\t-\tnode=other\tpid=1\n")
+    ENDS[end][0](job)
+    job.wait(30)
+    job.wait_for(lambda: not job.processes() and not shells(job), 15)
+    assert (job.folder / "volumes" / "disk" / "of the next run").exists()
+    assert (job.folder / "tmp").exists()
+    assert not Path("/dev/shm", f"flashlink-{job.pod.uid}").exists()
+
+
 @pytest.mark.parametrize(("script", "code"), [("echo up", 0), ("echo up; exit 3", 3), ("echo up; kill -SEGV $$", 139)])
 def test_an_end_of_its_own_is_told_and_leaves_nothing(start: Start, script: str, code: int) -> None:
     job = start(shell("main", f"setsid sleep 60 & {script}"), volumes=VOLUMES)

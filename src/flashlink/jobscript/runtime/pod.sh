@@ -19,6 +19,7 @@ supervisors=()
 stop=''        # why the pod is ended early: cancelled, deadline or evicted
 ended_at=''    # when that was, by $SECONDS
 interrupted='' # a trap has run while we waited
+pod_began=''   # the time, when the journal says that the job has started
 
 # UID FOLDER RUNTIME EXECUTABLE GRACE DEADLINE
 #
@@ -90,10 +91,13 @@ live() {
 }
 
 prepare() {
+  local now
   remove_scratch
   [[ ! -e $pod_folder/volumes && ! -e $pod_folder/tmp ]] || return
   mkdir -p -- "$pod_folder/logs" "$pod_folder/volumes" "$pod_folder/tmp" || return
   make_reserve || return
+  clock
+  pod_began=$now
   journal job-started - "node=${HOSTNAME//[!A-Za-z0-9.-]/}" "pid=$$"
   start_reporter || return
   volumes || return
@@ -211,7 +215,7 @@ finish() {
   kill_group "${watcher:-}"
   watcher=''
   kill_tagged
-  remove_scratch
+  leave_folder
   journal job-ended - "exit=$1" "pid=$$"
   insist_on_journal
   report_end
@@ -237,6 +241,21 @@ kill_group() {
   if [[ ${1-} ]]; then
     kill -KILL -- "-$1" 2>/dev/null
   fi
+}
+
+# Remove what is this run's. A node that was taken for dead may come back when the batch system has started the job elsewhere: what
+# lies in the folder is that run's then.
+leave_folder() {
+  local line last='' last_time
+  while IFS= read -r line; do
+    [[ $line != *$'\tjob-started\t'* ]] || last=$line
+  done 2>/dev/null <"$pod_folder/journal"
+  last_time=${last%%.*}
+  if [[ $pod_began && $last_time && $last_time != *[!0-9]* ]] && ((last_time > ${pod_began%%.*})); then
+    [[ $last == *$'\t'"node=${HOSTNAME//[!A-Za-z0-9.-]/}"$'\t'* ]] || remove_tree "$pod_memory"
+    return
+  fi
+  remove_scratch
 }
 
 # Volumes and scratch, whatever modes the containers gave their folders.

@@ -17,7 +17,7 @@ watch_job() {
   done
   kill_tagged
   unmount_volumes
-  remove_scratch
+  leave_folder
 }
 
 start_watcher() {
