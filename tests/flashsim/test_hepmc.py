@@ -147,6 +147,12 @@ def test_momenta_in_another_unit_than_the_file_says_are_told(tmp_path):
         whole(path)
 
 
+@pytest.mark.parametrize("first", [-1, 2**62])
+def test_event_numbers_that_cannot_be_are_told(tmp_path, first):
+    with pytest.raises(RequestError, match=f"first event: {first} is not from 0 to 1099511627775"):
+        list(read_hepmc(written(tmp_path / "e.hepmc", event(1)), first_event=first))
+
+
 def test_what_is_no_archive_is_told(tmp_path):
     (tmp_path / "e.gz").write_bytes(b"text")
     with pytest.raises(RequestError, match="cannot be decompressed"):

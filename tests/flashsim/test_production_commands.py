@@ -65,6 +65,18 @@ def test_the_same_command_gives_the_same_bytes(tmp_path, generated):
         ),
         (["generate", "--events", "1", "--seed", "1", "--output", "o.root"], "'.root' is not the name of a Parquet"),
         (["generate", "--events", "1", "--seed", "1", "--output", "."], "'.' is not the name of a file"),
+        (
+            ["generate", "--gun", "13", "--events", "1", "--seed", "1", "--first-event", "-5", "--output", "o.parquet"],
+            "first event: -5 is not from 0 on, with 1 events to",
+        ),
+        (
+            f"generate --gun 13 --events {10**30} --seed 1 --output o.parquet".split(),
+            "first event: 0 is not from 0 on, with 1000000000000000000000000000000 events to",
+        ),
+        (
+            f"generate --gun 13 --events 1 --seed 1 --gun-particles {2**40} --output o.parquet".split(),
+            "particles in an event: 1099511627776 is not at most 1e+06",
+        ),
         (["convert", "text", "--names", "lhcb", "--output", "o.parquet"], ".root"),
         (
             ["reference", "none.parquet", "--seed", "1", "--output", "o.parquet"],

@@ -13,6 +13,7 @@ from flashlink import __version__
 from flashlink.errors import wrong
 from flashlink.flashsim.acceptance import PHOTON
 from flashlink.flashsim.files import Columns
+from flashlink.flashsim.limits import LARGEST
 from flashlink.flashsim.random import Stream
 from flashlink.flashsim.samples import GENERATED
 
@@ -20,6 +21,9 @@ from flashlink.flashsim.samples import GENERATED
 _MASSES = {11: 0.51099895, 13: 105.6583755, 211: 139.57039, 321: 493.677, 2212: 938.27208816, 22: 0.0}
 _NEGATIVE = (11, 13)
 
+
+#: Event numbers end here, as those of copies begin.
+_LAST = 1 << 40
 
 #: Particles of a piece of a sample, about.
 _ROWS = 100_000
@@ -50,6 +54,10 @@ def fire_events(
     for name, value in (("events", events), ("particles in an event", per_event)):
         if value < 1:
             raise wrong(name, value, "a positive number")
+    if per_event > LARGEST["multiplicity"]:
+        raise wrong("particles in an event", per_event, f"at most {LARGEST['multiplicity']:g}")
+    if not 0 <= first_event <= first_event + events <= _LAST:
+        raise wrong("first event", first_event, f"from 0 on, with {events} events to {_LAST} at most")
     if not 0 < momentum[0] <= momentum[1] < np.inf:
         raise wrong("momenta of the gun", momentum, "a range of positive numbers in MeV, the smaller one first")
     if not -10 <= eta[0] <= eta[1] <= 10:

@@ -36,6 +36,8 @@ _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, "
 _HEAD = re.compile(rb"\s*HepMC::Version")
 _END = re.compile(rb"HepMC::[A-Za-z0-9_]+-END_EVENT_LISTING\s*$")
 _SEEN = (*CHARGED, PHOTON)
+#: Event numbers end here, as those of copies begin.
+_LAST = 1 << 40
 _LIVING = list(LIFETIMES)
 _COLUMNS = ("event", "occupancy", "pdg", "charge", "px", "py", "pz", "energy", "x", "y", "z", "pv_x", "pv_y", "pv_z",
             "mother", "stable", "signal")  # fmt: skip
@@ -59,6 +61,8 @@ def read_hepmc(path: Path, signal: int = 0, first_event: int = 0, rows: int = RO
     Raises:
         RequestError: The file cannot be read, is cut short, or has an event that cannot be read.
     """
+    if not 0 <= first_event < _LAST:
+        raise wrong("first event", first_event, f"from 0 to {_LAST - 1}")
     expected = _count(path)
     lengths = Lengths(str(path))
     table: list[_Row] = []

@@ -76,11 +76,11 @@ def match(generated: Columns, reference: Columns, least: int = LEAST_TRACKS) -> 
     particles = _selected(generated, generated["stable"] & (generated["charge"] != 0))
     rows = rows_of(reference["event"], reference["particle"], particles["event"], particles["particle"])
     _check(reference, rows, particles, least)
-    check_definite("reference sample", reference, COVARIANCE, len(TRACK_PARAMETERS))
-    check_definite("reference sample", reference, VERTEX_COVARIANCE, 3)
     category = _categories(len(particles["event"]), rows, reference["category"])
     tracks, truth = _selected(reference, rows >= 0), _selected(particles, rows[rows >= 0])
     check_units("reference sample", tracks, truth)
+    check_definite("reference sample", reference, COVARIANCE, len(TRACK_PARAMETERS))
+    check_definite("reference sample", reference, VERTEX_COVARIANCE, 3)
     return Matched(generated, reference, particles, category, tracks, truth)
 
 

@@ -86,10 +86,10 @@ def check_clusters(place: str, clusters: Columns, condition: PhotonCondition) ->
     Raises:
         RequestError: A column, or one of the covariance, is in another unit than the photons are.
     """
-    check_definite(place, clusters, CLUSTER_COVARIANCE, 3)
     for name, true in (("x", condition.x), ("y", condition.y), ("energy", 10**condition.log_e)):
         check_values(place, clusters, name, true)
         check_errors(place, clusters, f"cov_{name}_{name}", clusters[name] - true)
+    check_definite(place, clusters, CLUSTER_COVARIANCE, 3)
 
 
 def residuals(clusters: Columns, condition: PhotonCondition) -> Clusters:
