@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tracemalloc
 from dataclasses import fields
 from dataclasses import replace as replaced
 
@@ -373,6 +374,15 @@ def test_the_shipped_models_reconstruct_pions_as_the_reference_detector():
     assert errors[1] == pytest.approx(errors[0], rel=0.1)
     np.linalg.cholesky(covariances(flash))
     assert not flash["extrapolated"].any()
+
+
+def test_the_table_of_a_curve_is_small():
+    places = np.linspace(-9.0, 9.0, 65)
+    tracemalloc.start()
+    lines = [Lines(places, places**3) for _ in range(100)]
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / len(lines) < 16_000, "bytes; models have hundreds"
 
 
 def test_lines_go_through_their_points_and_on_beyond_the_ends():

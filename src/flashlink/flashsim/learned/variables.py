@@ -61,13 +61,15 @@ class Lines:
         self._scale = self._CELLS / (places[-1] - places[0])
         cells = self._cell(places)
         # The piece that a cell begins in, and how many points a cell may have: so often one goes on to the next piece.
-        self._first = np.clip(np.searchsorted(cells, np.arange(self._CELLS)) - 1, 0, len(places) - 2)
+        first = np.clip(np.searchsorted(cells, np.arange(self._CELLS)) - 1, 0, len(places) - 2)
+        # Small numbers: models have hundreds of such tables.
+        self._first = first.astype(np.int16)
         self._most = int(np.bincount(cells).max())
         self._next = np.append(places[1:-1], np.inf)
 
     def __call__(self, places: Floats) -> Floats:
         """Values of the function."""
-        piece = self._first[self._cell(places)]
+        piece = self._first[self._cell(places)].astype(np.int64)
         for _ in range(self._most):
             piece += places >= self._next[piece]
         found: Floats = places - self._places[piece]
