@@ -166,7 +166,7 @@ def test_a_job_that_is_requeued_waits_and_tells_the_end_of_its_second_run(
 ) -> None:
     pod = send("pod", '[ "$(wc -l </marks/pod)" = 2 ] || sleep 300; exit 5')
     pod.create()
-    pod.until(lambda state: "running" in state)
+    pod.until(lambda state: "running" in state and runs(marks)["pod"] == 1)
     number = pod.jid.rpartition(":")[2]
     cluster.run("scontrol", "requeue", number)
     pod.until(lambda state: "waiting" in state, 60)
