@@ -3,6 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashlink.flashsim.matching import first_rows, pairs, rows_of
+from flashlink.flashsim.parameterize import match
+from flashlink.flashsim.samples import LONG, UPSTREAM
 
 EVENTS = st.lists(st.integers(0, 6), max_size=30)
 
@@ -28,3 +30,14 @@ def test_rows_of_finds_each_row_and_nothing_else(table, data):
 def test_first_rows():
     assert first_rows(np.array([4, 4, 7, 9, 9])).tolist() == [0, 2, 3]
     assert first_rows(np.array([], int)).tolist() == []
+
+
+def test_of_several_tracks_of_a_particle_the_first_is_its_category(trained):
+    generated, reference, _ = trained
+    row = int(np.flatnonzero(reference["category"] == LONG)[3])
+    order = np.insert(np.arange(len(reference["event"])), row + 1, row)
+    twice = {name: column[order] for name, column in reference.items()}
+    twice["category"][row + 1] = UPSTREAM
+    before, after = match(generated, reference), match(generated, twice)
+    assert len(after.tracks["event"]) == len(before.tracks["event"]) + 1
+    assert (after.category == before.category).all()
