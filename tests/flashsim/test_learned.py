@@ -6,6 +6,7 @@ import tracemalloc
 from dataclasses import fields
 from dataclasses import replace as replaced
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -96,6 +97,26 @@ def test_an_interrupted_training_goes_on_to_the_same_end(tmp_path):
     path.write_bytes(b"PK")
     with pytest.raises(RequestError, match="a whole checkpoint"):
         fit(shape, settings, train, valid, 1, path)
+
+
+def test_classes_count_as_often_as_the_settings_say():
+    random = np.random.default_rng(4)
+    condition, weight = random.normal(size=(600, 1)).astype(np.float32), np.ones(600, dtype=np.float32)
+    kind, value = (condition[:, 0] > 1).astype(float), random.logistic(size=600)
+    variables = (Classes.of("kind", kind), Continuous.of("value", value))
+    inside = np.stack([kind, variables[1].encode(value)], axis=1)
+
+    def loss(settings, *chosen):
+        rows = Rows(condition, inside[:, chosen], weight)
+        shape = Shape(1, tuple(variables[number] for number in chosen), settings.trunk, settings.head, 2)
+        return fit(shape, settings, rows, rows, seed=1)[1].losses[-1][1]
+
+    # At a rate of nothing the parameters stay as they began.
+    once = Settings(trunk=(8,), head=4, components=2, epochs=1, batch=100, rate=1e-9)
+    often = msgspec.structs.replace(once, classes=16.0)
+    assert loss(often, 0) == pytest.approx(16 * loss(once, 0), rel=1e-4)
+    assert loss(often, 1) == loss(once, 1)
+    assert loss(often, 0, 1) - loss(once, 0, 1) == pytest.approx(15 * np.log(2), abs=1)
 
 
 def test_the_exported_graph_draws_from_the_distribution_that_was_trained():

@@ -92,7 +92,7 @@ def test_pods_whose_node_fails_wait_and_run_anew(start: Start, cluster: Cluster,
 
 
 def test_pods_that_are_not_to_run_again_fail_with_their_node(start: Start, cluster: Cluster, marks: Path) -> None:
-    pods = [send(start(way, requeue=False), marks, way) for way in ("shared", "spool", "rest")]
+    pods = [send(start(way, arguments=["--no-requeue"]), marks, way) for way in ("shared", "spool")]
     until_first_line(pods)
     cluster.fail_node()
     for pod in pods:
@@ -100,4 +100,4 @@ def test_pods_that_are_not_to_run_again_fail_with_their_node(start: Start, clust
         assert (ended["exitCode"], ended["message"]) == (137, "its node failed")
         assert pod.logs() == "run 1\n"
         pod.delete()
-    assert runs(marks) == Counter({"shared": 1, "spool": 1, "rest": 1})
+    assert runs(marks) == Counter({"shared": 1, "spool": 1})

@@ -100,11 +100,20 @@ class Ranges:
 LEAST_SPECIES = 100
 
 
+#: Momenta in MeV from which is_muon asks for more chambers (LHCb's rule, JINST 8 (2013) P10020). The share of hadrons
+#: that have it by chance falls there at once, which a network that sees the momentum alone smears.
+_CHAMBERS = (3000.0, 6000.0, 10000.0)
+
 #: What the identification is conditioned on besides features and category: the momentum as measured.
-MEASURED = ("measured p / true p", "log measured p")
+MEASURED = (
+    "measured p / true p",
+    "log measured p",
+    *(f"measured p > {momentum / 1000:g} GeV" for momentum in _CHAMBERS),
+)
 
 
 def measured(condition: Condition, residual: Floats) -> Floats:
-    """The columns `MEASURED`, from the residual of q/p in 1/MeV, shape (tracks, 2)."""
+    """The columns `MEASURED`, from the residual of q/p in 1/MeV, shape (tracks, 5)."""
     log_p = -np.log10(np.maximum(np.abs(condition.charge / 10**condition.log_p + residual), 1e-12))
-    return np.stack([np.arcsinh(100 * (log_p - condition.log_p)), log_p - 4], axis=1)
+    above = [log_p > np.log10(momentum) for momentum in _CHAMBERS]
+    return np.stack([np.arcsinh(100 * (log_p - condition.log_p)), log_p - 4, *above], axis=1)

@@ -39,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         patience: Epochs without a better validation before it stops.
         batch: Rows of a step.
         rate: Learning rate at the beginning; it falls to nothing as a cosine.
+        classes: How often the likelihood of variables of classes counts. What is rare tells little by itself: without
+            such a weight it is left as the variables with densities need the layers that all share.
     """
 
     trunk: tuple[Count, ...] = (192, 128, 64)
@@ -48,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     patience: Count = 3
     batch: Count = 2048
     rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 2e-3
+    classes: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def fit(
         (parameters, best, state), progress = _load(checkpoint, mark, (parameters, best, state))
         told(progress)
     seen, seen_valid = see(shape, train.inside), see(shape, valid.inside)
-    loss = _loss(shape)
+    loss = _loss(shape, settings.classes)
     step, measured = _step(loss, optimizer), jax.jit(loss)
     while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
         order = np.random.default_rng([seed, 2, progress.epoch]).permutation(len(train.condition))
@@ -140,12 +143,14 @@ def _optimizer(settings: Settings, steps: int) -> optax.GradientTransformation:
     )
 
 
-def _loss(shape: Shape) -> _Loss:
-    """The mean of minus the weighted log-likelihood of a batch."""
+def _loss(shape: Shape, classes: float) -> _Loss:
+    """The mean of minus the weighted log-likelihood of a batch, that of classes so many times."""
+    times = np.where(shape.continuous, 1.0, classes).astype(np.float32)
 
     def loss(parameters: Parameters, *rows: jax.Array) -> jax.Array:
         condition, seen, inside, weight = rows
-        return -(weight * log_likelihood(parameters, shape, condition, seen, inside).sum(axis=1)).mean()
+        found = log_likelihood(parameters, shape, condition, seen, inside) * times
+        return -(weight * found.sum(axis=1)).mean()
 
     return loss
 

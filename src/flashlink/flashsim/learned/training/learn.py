@@ -52,7 +52,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     category: Settings = Settings(head=64, epochs=5)
     track: Settings = Settings(epochs=18, batch=256)
-    identification: Settings = Settings(trunk=(128, 128, 64), head=64, components=10, epochs=18, batch=256)
+    identification: Settings = Settings(trunk=(128, 128, 64), head=64, components=10, epochs=18, batch=256, classes=16)
     vertex: Settings = Settings(trunk=(64, 48), head=24, epochs=24, batch=256)
     ghosts: Settings = Settings(trunk=(32, 32), head=32, epochs=16, batch=128)
     ghost: Settings = Settings(trunk=(96, 64), head=40, components=8, epochs=44, batch=128, patience=16, rate=3e-3)
