@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from flashlink.cli.run.choice import embed
-from flashlink.cli.run.embedded import RemoteSite, socket_path
+from flashlink.cli.run.embedded import RemoteSite, remove_socket, socket_path
 from flashlink.cli.run.failure import explained
 from flashlink.cli.run.interruption import Interruption
 from flashlink.cli.run.processes import end, last_lines, start
@@ -156,6 +156,16 @@ def test_a_long_path_gives_a_short_private_socket(temporary: Path) -> None:
     socket.parent.chmod(0o755)
     with pytest.raises(FlashlinkError, match="is open to others"):
         socket_path(long)
+
+
+def test_a_long_name_of_the_folder_of_temporary_files_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("t" * 120)))
+    socket = socket_path(tmp_path / ("x" * 120))
+    assert len(str(socket)) < 108
+    remove_socket(socket, tmp_path)
+    assert not socket.parent.exists()
 
 
 @pytest.mark.parametrize("name", ["a", "x" * 120])

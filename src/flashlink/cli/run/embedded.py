@@ -21,6 +21,7 @@ from flashlink.errors import FlashlinkError, SiteError
 _READY_SECONDS = 30.0
 _RESTARTS = 5
 _LONGEST_SOCKET = 100
+_SOCKET = "plugin.sock"
 
 Say = Callable[[str], None]
 
@@ -178,16 +179,18 @@ def socket_path(folder: Path) -> Path:
     Raises:
         FlashlinkError: The private folder belongs to someone else.
     """
-    path = folder / "plugin.sock"
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET:
-        return path
     digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    private = Path(tempfile.gettempdir()) / f"flashlink-{os.getuid()}-{digest}"
+    shorter = f"flashlink-{os.getuid()}-{digest}"
+    # The last one is for a TMPDIR that is too long as well; below it is seen to that the folder is nobody else's.
+    places = (folder, Path(tempfile.gettempdir(), shorter), Path("/tmp", shorter))  # noqa: S108
+    private = next(place for place in places if len(os.fsencode(place / _SOCKET)) <= _LONGEST_SOCKET)
+    if private == folder:
+        return folder / _SOCKET
     private.mkdir(mode=0o700, exist_ok=True)
     status = private.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise FlashlinkError(f"{private}: belongs to someone else, or is open to others; remove it")
-    return private / "plugin.sock"
+    return private / _SOCKET
 
 
 def remove_socket(path: Path, folder: Path) -> None:
