@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from flashlink.cli import flashlink
 from flashlink.errors import RequestError
 from flashlink.flashsim.analyse import CANDIDATES, analyse
-from flashlink.flashsim.files import write
+from flashlink.flashsim.files import read, write
 from flashlink.flashsim.learned import models
 from flashlink.flashsim.records import Record
 from flashlink.flashsim.report import comparison
@@ -165,6 +165,16 @@ def test_samples_that_were_made_by_hand_are_made_again_by_their_own_commands(inp
     assert "flashlink run" not in text
     assert "<title>3,000 events: flash simulation" in text
     assert "J/ψ(μ⁺μ⁻) K⁺ or its conjugate" not in text
+
+
+def test_what_a_file_from_elsewhere_notes_ends_no_report_with_a_traceback(inputs, tmp_path, held_out):
+    write(inputs / "odd.parquet", held_out[0], GENERATED, {"signal": 521, "settings": 13, "seed": "x"})
+    assert run(inputs, tmp_path / "report.html", records=(), generated="odd.parquet").exception is None
+    flash = read(inputs / "flash.parquet", SIMULATED)
+    write(inputs / "odd-flash.parquet", flash, SIMULATED, {"parameterizations": 5})
+    result = run(inputs, tmp_path / "other.html", flash="odd-flash.parquet")
+    assert isinstance(result.exception, RequestError)
+    assert "(sha256 5…)" in str(result.exception)
 
 
 def test_tables_that_have_seen_the_events_are_told(inputs, tmp_path, trained):

@@ -134,7 +134,7 @@ def start_snakemake(production: Production, site: RunSite, ledger: Path, log: Pa
     command += ["--interlink-image", IMAGE, "--interlink-mounts", str(checkout()), "--interlink-ledger", str(ledger)]
     temporary = production.folder / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # what a Snakemake that was killed has left
-    temporary.mkdir()
+    temporary.mkdir(exist_ok=True)
     folders = {"XDG_CACHE_HOME": str(production.folder / "cache"), "TMPDIR": str(temporary)}
     return start(command, log, at_death=signal.SIGKILL, environment=folders)
 

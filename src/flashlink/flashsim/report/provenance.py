@@ -55,7 +55,6 @@ def provenance(
     seed, training = generated.get("seed"), learned.training
     seeds = {record.seed for record in records if record.step == "generate"}
     others = sorted(other for other in seeds if other not in (seed, None))
-    settings = generated.get("settings", [])
     files = (samples.flash_candidates, samples.reference_candidates)
     sums = [(digest, "parameterizations"), *zip(digests(files), (path.name for path in files), strict=True)]
     facts = [
@@ -65,7 +64,7 @@ def provenance(
             f"reference detector {_text(reference.get('seed'))}",
             *([f"training of the tables {', '.join(map(str, others))}"] if others else []),
         )),
-        Fact("Pythia settings", tuple(map(str, settings if isinstance(settings, list) else ())), code=True),
+        Fact("Pythia settings", _settings(generated), code=True),
         Fact("reference detector", (f"geometry {_text(reference.get('geometry'))}",)),
         Fact("training of the parameterizations", (
             f"{training.events:,} events, {training.particles:,} particles, {training.tracks:,} tracks",
@@ -78,6 +77,12 @@ def provenance(
         Fact("sha256 of the training's samples", (" ".join(each[:12] for each in learned.trained_on),), code=True),
     ]  # fmt: skip
     return [fact for fact in facts if fact.values]
+
+
+def _settings(noted: Mapping[str, Any]) -> tuple[str, ...]:
+    """Pythia's settings, a line each; none where a file from elsewhere notes something else by that name."""
+    settings = noted.get("settings")
+    return tuple(map(str, settings)) if isinstance(settings, list) else ()
 
 
 def _commands(events: int, records: Sequence[Record], *noted: Mapping[str, Any]) -> tuple[str, ...]:
@@ -95,7 +100,7 @@ def check_made_with(samples: Samples, digest: str) -> None:
     """
     noted = _noted(samples.flash).get("parameterizations")
     if noted not in (None, digest):
-        expected = f"what {samples.flash[0]} was simulated with (sha256 {noted[:12]}…)"
+        expected = f"what {samples.flash[0]} was simulated with (sha256 {str(noted)[:12]}…)"
         raise wrong("--parameterizations, sha256", f"{digest[:12]}…", expected, "name the file or folder of these")
 
 
@@ -107,7 +112,7 @@ def trained_on_these(samples: Samples, learned: Parameterizations) -> int:
 def is_b_to_jpsi_k(samples: Samples) -> bool:
     """Whether the events are those of the main job, B+ -> J/psi K+ at 13 TeV, as their sample notes it."""
     noted = _noted(samples.generated)
-    return noted.get("signal") == B_PLUS and any("eCM = 13000" in line for line in noted.get("settings") or ())
+    return noted.get("signal") == B_PLUS and any("eCM = 13000" in line for line in _settings(noted))
 
 
 def _noted(paths: Sequence[Path]) -> dict[str, Any]:
